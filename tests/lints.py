@@ -176,9 +176,9 @@ def first_line(source: str) -> Complaints:
 def loose_ends(source: str) -> Complaints:
     """What is left to do names the issue that will do it."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT and re.search(r"\b(TODO|FIXME|XXX)\b", token.string):
-            if not re.search(r"https?://", token.string):
-                yield token.start[0], "something left to do, without the address of its issue"
+        is_open = token.type == tokenize.COMMENT and re.search(r"\b(TODO|FIXME|XXX)\b", token.string)
+        if is_open and not re.search(r"https?://", token.string):
+            yield token.start[0], "something left to do, without the address of its issue"
 
 
 TREE_LINTS = (

@@ -1,4 +1,4 @@
-"""The import rule of docs/layers.md: which part of chatrix may import which, and what the sans-I/O part does without."""
+"""The import rule of docs/layers.md: which part of chatrix may import which, and what xmpp/ does without."""
 
 import ast
 from collections.abc import Iterator
