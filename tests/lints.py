@@ -43,10 +43,9 @@ def names_a_secret(node: ast.expr) -> bool:
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=str(name))):
             pass
-        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+        case ast.Call(func=ast.Attribute(attr="digest" | "hexdigest")):
             # Only what makes one: `len(password)` and `is_token(text)` are no secrets.
-            if name not in {"digest", "hexdigest"}:
-                return False
+            return True
         case _:
             return False
     # A constant's NAME_IN_CAPITALS is known to everybody who reads the source.
@@ -98,12 +97,17 @@ def is_glued(node: ast.expr) -> bool:
     """Whether an expression makes a text out of a constant and something else."""
     match node:
         case ast.JoinedStr(values=values):
-            return any(isinstance(value, ast.FormattedValue) for value in values)
+            return any(isinstance(value, ast.FormattedValue) and not is_number(value) for value in values)
         case ast.BinOp(op=ast.Mod() | ast.Add()):
             return first_text(node) != "" or any(is_glued(side) for side in (node.left, node.right))
         case ast.Call(func=ast.Attribute(attr="format" | "format_map", value=value)):
             return first_text(value) != ""
     return False
+
+
+def is_number(value: ast.FormattedValue) -> bool:
+    """Whether a place in an f-string can only hold a whole number: `{pages:d}`, where SQLite takes no parameters."""
+    return value.format_spec is not None and ast.unparse(value.format_spec).strip("f'\"") == "d"
 
 
 def first_text(node: ast.AST) -> str:

@@ -71,6 +71,7 @@ PASSED: dict[Callable[..., lints.Complaints], tuple[str, ...]] = {
     lints.sql_from_pieces: (
         "cursor.execute('SELECT a FROM b WHERE c = ?', (d,))",
         "cursor.execute(STATEMENT, [d + 1])",
+        "cursor.execute(f'PRAGMA max_page_count={pages:d}')",
         "log.info(f'select {a} from the list')",
     ),
     lints.unbounded_caches: (
