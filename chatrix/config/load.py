@@ -204,7 +204,9 @@ class _Loading:
         """The options with what the server writes put inside `state`, and no endpoint listened on twice."""
         database = chatrix.database
         if database.startswith("sqlite:"):
-            database = f"sqlite:{chatrix.state / database.removeprefix('sqlite:')}"
+            # SQLAlchemy's three slashes before a relative file mean the same.
+            file = database.removeprefix("sqlite:").removeprefix("///")
+            database = f"sqlite:{chatrix.state / file}"
         for endpoint in set(chatrix.c2s) & set(chatrix.c2s_tls):
             entries = self._sections["chatrix"].entries
             entry = entries.get("c2s tls") or entries["c2s"]

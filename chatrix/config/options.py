@@ -22,7 +22,7 @@ from chatrix.config.values import Kind, kind_of
 
 Options = TypeVar("Options")
 _METADATA = "chatrix"
-_PASSWORD_IN_ADDRESS = re.compile(r"(?<=:)[^@]*(?=@)")
+_PASSWORD_IN_ADDRESS = re.compile(r"(?P<before>//[^:@]*:|password=)(?:(?<=:).*(?=@)|(?<==)[^&]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ class Option:
         if self.about.secret and value:
             return "(hidden)"
         if isinstance(value, str) and "://" in value:
-            scheme, _, rest = value.partition("://")
-            return f"{scheme}://{_PASSWORD_IN_ADDRESS.sub('(hidden)', rest, count=1)}"
+            return _PASSWORD_IN_ADDRESS.sub(r"\g<before>(hidden)", value)
         return self.kind.show(value)
 
 

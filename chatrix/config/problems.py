@@ -54,8 +54,9 @@ class BadValue(BadValues):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that looks most like this one, or "" when none is close."""
-    matches = get_close_matches(word[:_LONGEST_SHOWN].lower(), list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else ""
+    by_lower_case = {name.lower(): name for name in known}
+    matches = get_close_matches(word[:_LONGEST_SHOWN].lower(), by_lower_case, n=1, cutoff=0.6)
+    return by_lower_case[matches[0]] if matches else ""
 
 
 def quoted(text: str) -> str:

@@ -31,7 +31,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 _SIZES = {"GiB": GIB, "MiB": MIB, "KiB": KIB, "GB": 10**9, "MB": 10**6, "kB": 1000, "B": 1}
-_TIMES = {"d": DAY, "h": HOUR, "min": MINUTE, "s": SECOND, "ms": 0.001}
+_TIMES: dict[str, float] = {"d": DAY, "h": HOUR, "min": MINUTE, "s": SECOND, "ms": 0.001}
 # Bounded digits: int() of thousands of digits is refused by Python with an error of its own.
 _MEASURE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)[ \t]*([A-Za-z]*)")
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
@@ -108,7 +108,8 @@ def _show_measure(value: float, units: dict[str, Any]) -> str:
         count = value / factor
         if count >= 1 and count == int(count):
             return f"{int(count)} {unit}"
-    return f"{value:g} {'s' if 's' in units else 'B'}"
+    number = f"{value:.6f}".rstrip("0").rstrip(".")
+    return f"{number} {'s' if 's' in units else 'B'}"
 
 
 def _read_size(text: str, folder: Path) -> Size:
@@ -123,7 +124,8 @@ def _read_rate(text: str, folder: Path) -> Rate:
 
 
 def _read_duration(text: str, folder: Path) -> Duration:
-    return Duration(float(_measure(text, _TIMES, "30 s")))
+    # To the microsecond, so that a time shown and read again is the same time.
+    return Duration(round(_measure(text, _TIMES, "30 s"), 6))
 
 
 def _read_jid(text: str, folder: Path) -> JID:
