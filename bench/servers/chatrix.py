@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from bench.servers.server import DOMAIN, PASSWORD, USER_PREFIX, Server, fill, make_certificate, run_tool
+from bench.servers.server import DOMAIN, PASSWORD, USER_PREFIX, Server, fill, join, make_certificate, run_tool
 
 TEMPLATE = Path(__file__).with_name("chatrix.ini")
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -19,7 +19,8 @@ class Chatrix(Server):
 
     @classmethod
     def missing(cls) -> str | None:
-        if importlib.util.find_spec("twisted") is None:
+        # Not "twisted" alone: the folder of our plugin is a (namespace) package of that name.
+        if importlib.util.find_spec("twisted.internet") is None:
             return f"{sys.executable} has no Twisted: run `make bench`, or bench/run with the Python that has chatrix"
         return None
 
@@ -35,7 +36,7 @@ class Chatrix(Server):
     def configure(self) -> None:
         certificate, key = self.folder / "bench.crt", self.folder / "bench.key"
         make_certificate(certificate, key)
-        (self.folder / "bench.pem").write_text(key.read_text() + certificate.read_text())
+        join(self.folder / "bench.pem", key, certificate)
         self._ini.write_text(fill(TEMPLATE, {"PORT": str(self.port), "DOMAIN": DOMAIN}))
         make_accounts = [sys.executable, "-m", "bench.servers.chatrix_accounts"]
         run_tool(

@@ -5,7 +5,17 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from bench.servers.server import DOMAIN, PASSWORD, USER_PREFIX, Server, ServerFailed, fill, make_certificate, run_tool
+from bench.servers.server import (
+    DOMAIN,
+    PASSWORD,
+    USER_PREFIX,
+    Server,
+    ServerFailed,
+    fill,
+    join,
+    make_certificate,
+    run_tool,
+)
 
 TEMPLATE = Path(__file__).with_name("ejabberd.yml")
 LIBRARIES = Path("/usr/lib")
@@ -47,7 +57,7 @@ class Ejabberd(Server):
             (self.folder / name).mkdir()
         certificate, key = self.folder / "bench.crt", self.folder / "bench.key"
         make_certificate(certificate, key)
-        (self.folder / "bench.pem").write_text(certificate.read_text() + key.read_text())
+        join(self.folder / "bench.pem", certificate, key)
         words = {"DIR": str(self.folder), "PORT": str(self.port), "DOMAIN": DOMAIN, "MAM": "", "SQL": ""}
         if self.archive:
             database = self.folder / "ejabberd.sqlite"

@@ -207,6 +207,12 @@ def make_certificate(certificate: Path, key: Path) -> None:
     run_tool([*request, *names, "-keyout", str(key), "-out", str(certificate)])
 
 
+def join(joined: Path, *parts: Path) -> None:
+    """Write several files into one, which only its owner may read: one of them is a key."""
+    joined.touch(mode=0o600)
+    joined.write_text("".join(part.read_text() for part in parts))
+
+
 def run_tool(command: list[str], environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
     """Run one of a server's tools to its end and return what it wrote.
 
