@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from html import unescape
 from typing import ClassVar, Final, Self
 
-from chatrix.xmpp.element import XML_LANG, Element, escape_attribute, parse, serialise, serialise_children, written_attribute
+from chatrix.xmpp.element import Element, escape_attribute, parse, serialise, serialise_children, written_attribute
 from chatrix.xmpp.errors import StanzaError
 from chatrix.xmpp.jid import JID, InvalidJID
+from chatrix.xmpp.namespaces import NS_XML
 
 QualifiedName = tuple[str | None, str]
 """Namespace (None for the content namespace) and local name."""
@@ -21,9 +21,7 @@ _UNSAFE: Final = re.compile("[&<>'\"{\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 # One match per leaf, start tag or end tag. There is no raw '<' but of tags, and no '>' of a tag inside its quotes.
-_TAG: Final = re.compile(
-    rb"<([^\s/>]++)([^>\"'/]*+(?:(?:\"[^\"]*+\"|'[^']*+')[^>\"'/]*+)*+)(/>|>[^<]*+</\1\s*+>|>)|</"
-)
+_TAG: Final = re.compile(rb"<([^\s/>]++)([^>\"'/]*+(?:(?:\"[^\"]*+\"|'[^']*+')[^>\"'/]*+)*+)(/>|>[^<]*+</\1\s*+>|>)|</")
 _XMLNS: Final = re.compile(rb"\s(xmlns(?::[^\s=]+)?|[^\s=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 
 
@@ -275,6 +273,7 @@ class IQ(Stanza):
         return IQ.build(self._answer("result"), *(() if payload is None else (payload,)))
 
 
+_IN_XML: Final = f"{{{NS_XML}}}"
 _PRIORITY: Final = re.compile(r"\s*[+-]?[0-9]{1,3}\s*")
 _CLASSES: Final[dict[str, type[Stanza]]] = {"message": Message, "presence": Presence, "iq": IQ}
 
@@ -293,7 +292,7 @@ def from_tree(element: Element, content_namespace: str | None = None) -> Stanza:
     Raises: KeyError when the tree is no stanza.
     """
     class_ = _CLASSES[element.name]
-    attributes = {("xml:lang" if n == XML_LANG else str(n)): str(v) for n, v in element.attrib.items()}
+    attributes = {str(name).replace(_IN_XML, "xml:"): str(value) for name, value in element.attrib.items()}
     inner = serialise_children(element, content_namespace)
     return class_(attributes, inner + class_._end if inner else b"")
 
@@ -330,6 +329,12 @@ def _qualified(name: bytes, declarations: bytes) -> QualifiedName:
     wanted = b"xmlns:" + prefix if colon else b"xmlns"
     for attribute, double, single in _XMLNS.findall(declarations):
         if attribute == wanted:
-            namespace = (double or single).decode()
-            return (unescape(namespace) if "&" in namespace else namespace) or None, local.decode()
+            return _unescaped(double or single) or None, local.decode()
     return None, local.decode()
+
+
+def _unescaped(value: bytes) -> str:
+    if b"&" not in value:
+        return value.decode()
+    quoted = value.replace(b"'", b"&apos;")
+    return parse(b"<_ _='" + quoted + b"'/>").get("_", "")

@@ -1,0 +1,149 @@
+"""The stream header: what the peer says when it opens a stream (RFC 6120 sections 4.7 and 4.8).
+
+SECURITY: the first bytes of a stranger, who may speak another protocol altogether.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from xml.parsers import expat
+
+from chatrix.xmpp.errors import StreamError
+from chatrix.xmpp.namespaces import NS_STREAM, NS_XML
+from chatrix.xmpp.slices import SEPARATOR, Limits, Surroundings, TagEnd, new_parser, root_start_tag
+
+_SPACE: Final = re.compile(rb"[ \t\r\n]*")
+_ENCODING: Final = re.compile(rb"\sencoding\s*=\s*[\"']([^\"']*)[\"']")
+_TAG_NAME: Final = re.compile(rb"<([^\s<>/]+)")
+_OTHER_ENCODINGS: Final = (b"\xfe\xff", b"\xff\xfe", b"\x00", b"<\x00", b"\x4c\x6f")
+"""Byte order marks and first characters of UTF-16 and UTF-32, and EBCDIC's `<?`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The peer opened the stream."""
+
+    attributes: dict[str, str]
+    """`to`, `from`, `id`, `version`, `xml:lang` and what else there is, the namespace declarations left out."""
+    default_namespace: str
+    """The content namespace; or the stream namespace, when every stanza declares its own (RFC 6120 section 4.8.5)."""
+    prefixes: dict[str, str]
+    """The declared prefixes, as a rule `stream` and between servers `db`."""
+
+
+class StreamHeader:
+    """The header while it arrives, from the first byte of the stream."""
+
+    __slots__ = ("_buffer", "_content_namespace", "_limits", "_root", "_tag_end", "closed", "surroundings")
+
+    def __init__(self, content_namespace: str, limits: Limits) -> None:
+        self._buffer = bytearray()
+        self._content_namespace = content_namespace
+        self._limits = limits
+        self._root = -1
+        self._tag_end: TagEnd | None = None
+        self.surroundings: Surroundings | None = None
+        self.closed = False
+        """Whether the header closed the stream that it opened (`<stream:stream/>`)."""
+
+    def feed(self, data: bytes) -> tuple[StreamOpened, bytes] | None:
+        """Return the opened stream and the bytes after its header, or None when that is still to come.
+
+        Raises: StreamError.
+        """
+        buffer = self._buffer
+        buffer += data
+        end = min(len(buffer), self._limits.stanza_bytes)
+        if self._tag_end is None:
+            self._find_root(end)
+        after = self._tag_end.find(buffer, end) if self._tag_end is not None else -1
+        if after < 0:
+            if len(buffer) > end:
+                raise StreamError("policy-violation", "stream header too big")
+            return None
+        return self._opened(bytes(buffer[:after])), bytes(buffer[after:])
+
+    def _find_root(self, end: int) -> None:
+        """Look for the root's `<`, behind the XML declaration; refuse at once what cannot become a stream."""
+        buffer = self._buffer
+        for opening in _OTHER_ENCODINGS:
+            if buffer.startswith(opening):
+                raise StreamError("unsupported-encoding")
+        root = 0
+        if buffer.startswith(b"<?xml"):
+            # `<?xml-stylesheet` is no declaration.
+            if len(buffer) > 5 and buffer[5] not in b" \t\r\n":
+                raise StreamError("restricted-xml" if buffer[5] > 0x20 and buffer[5] != 0x3F else "not-well-formed")
+            close = buffer.find(b"?>", 0, end)
+            if close < 0:
+                return
+            encoding = _ENCODING.search(buffer, 0, close)
+            if encoding is not None and encoding[1].lower() != b"utf-8":
+                raise StreamError("unsupported-encoding")
+            root = close + 2
+        space = _SPACE.match(buffer, root, end)
+        root = space.end() if space else root
+        if root >= end:
+            return
+        if buffer[root] != 0x3C:
+            raise StreamError("not-well-formed")
+        if root + 1 >= end:
+            return
+        second = buffer[root + 1]
+        if second in b"!?" and not (root == 0 and b"<?xml".startswith(buffer[:5])):
+            raise StreamError("restricted-xml")
+        if second == 0:
+            raise StreamError("unsupported-encoding")
+        if second != 0x3F:
+            self._root = root
+            self._tag_end = TagEnd(root)
+
+    def _opened(self, raw: bytes) -> StreamOpened:
+        names: list[str] = []
+        pairs: list[str] = []
+        declared: dict[str | None, str] = {}
+
+        def start(name: str, attributes: list[str]) -> None:
+            names.append(name)
+            pairs.extend(attributes)
+
+        def declaration(prefix: str | None, uri: str | None) -> None:
+            declared[prefix] = uri or ""
+
+        def end(_name: str) -> None:
+            self.closed = True
+
+        parser = new_parser()
+        parser.ordered_attributes = True
+        parser.StartElementHandler = start
+        parser.EndElementHandler = end
+        parser.StartNamespaceDeclHandler = declaration
+        try:
+            parser.Parse(raw, False)
+        except expat.ExpatError as error:
+            raise StreamError("not-well-formed") from error
+        if len(names) != 1:
+            raise StreamError("not-well-formed")
+        if len(pairs) // 2 + len(declared) > self._limits.attributes:
+            raise StreamError("policy-violation", "too many attributes")
+        namespace, _, name = names[0].rpartition(SEPARATOR)
+        if namespace != NS_STREAM:
+            raise StreamError("invalid-namespace")
+        if name != "stream":
+            raise StreamError("bad-format")
+        default = declared.pop(None, "")
+        if default not in (self._content_namespace, NS_STREAM):
+            raise StreamError("invalid-namespace")
+        prefixes = {prefix: uri for prefix, uri in declared.items() if prefix is not None}
+        tag_name = _TAG_NAME.match(raw, self._root)
+        assert tag_name is not None
+        self.surroundings = Surroundings(
+            self._content_namespace, default, tag_name[1], root_start_tag(default, prefixes)
+        )
+        attributes = {
+            key.replace(NS_XML + SEPARATOR, "xml:").replace(SEPARATOR, " "): value
+            for key, value in zip(pairs[::2], pairs[1::2], strict=True)
+        }
+        return StreamOpened(attributes, default, prefixes)
