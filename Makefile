@@ -16,7 +16,7 @@ BIN = $(VENV)/bin
 
 run: $(VENV)/.installed
 	@$(BIN)/chatrixctl -c etc/chatrix.ini first-run
-	@exec $(BIN)/python tools/foreground.py $(BIN)/twistd -n chatrix -c etc/chatrix.ini
+	@exec $(BIN)/python tools/foreground.py $(BIN)/twistd -n --pidfile= chatrix -c etc/chatrix.ini
 
 test: $(VENV)/.installed-for-tests
 	@tests/system/install
