@@ -24,7 +24,7 @@ from bench.servers.chatrix import Chatrix
 from bench.servers.ejabberd import Ejabberd
 from bench.servers.prosody import Prosody
 from bench.servers.server import Server, ServerFailed
-from bench.summary import Result, read_results, table
+from bench.summary import Result, number, read_results, table
 
 SERVERS: tuple[type[Server], ...] = (Chatrix, Prosody, Ejabberd)
 JUDGED = Chatrix.name
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing := [reason for server in options.servers if (reason := server.missing())]:
         print(*missing, "Or name the servers to measure: --servers NAME...", sep="\n", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end_by_signal)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, end_by_signal)
     # Every session is a socket here and in the server, which inherits the limit.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -58,7 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; everything is stopped", file=sys.stderr)
         return 130
-    return 1 if any(result.problem for result in results) else 0
+    if not any(result.problem for result in results):
+        return 0
+    if not options.folder:
+        say("the servers' logs are gone with their state; --folder keeps both")
+    return 1
 
 
 def show(path: Path, scenarios: Sequence[Scenario], names: Sequence[str]) -> int:
@@ -144,7 +148,7 @@ def run_once(server: Server, scenario: Scenario, size: Size, run: int) -> Result
             problem = problem or f"no {scenario.figure} in the result"
     except ServerFailed as failure:
         problem = str(failure)
-    shown = "failed" if figure is None else f"{figure:.3g} {scenario.unit}"
+    shown = "failed" if figure is None else f"{number(figure)} {scenario.unit}"
     say(f"{scenario.name} {run}/{size.runs} {server.name}: {shown}{'; ' if problem else ''}{problem}")
     return Result(server.name, scenario.name, run, figure, problem, found)
 
