@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
+    IDelayedCall,
     IProducer,
     IProtocol,
     IPullProducer,
@@ -37,6 +38,10 @@ ROUNDS_PER_TICK = 8
 OPEN, CLOSING, CLOSED = range(3)
 """Of our side: written to; waiting for the last bytes to leave; the transport was told to close."""
 
+LINGER = 2.0
+"""Seconds that a peer has to close its side after we closed ours. Closed at once, with something unread, the kernel
+would reset the connection, and the peer might never see why it was closed."""
+
 FULL = 1 << 16
 """With more bytes than this waiting, a registered producer is paused."""
 
@@ -53,12 +58,12 @@ class Flushable(Protocol):
 class Flusher:
     """Calls `flush` of every connection that was written to, once, when the current reactor tick is over."""
 
-    __slots__ = ("_dirty", "_reactor")
+    __slots__ = ("__weakref__", "_dirty", "reactor")
 
     _of: WeakKeyDictionary[Any, Flusher] = WeakKeyDictionary()
 
     def __init__(self, reactor: IReactorTime) -> None:
-        self._reactor = reactor
+        self.reactor = reactor
         self._dirty: list[Flushable] = []
 
     @classmethod
@@ -72,7 +77,7 @@ class Flusher:
     def schedule(self, connection: Flushable) -> None:
         """Flush this connection at the end of the tick. The caller sees to it that it asks once per tick."""
         if not self._dirty:
-            self._reactor.callLater(0, self._flush)
+            self.reactor.callLater(0, self._flush)
         self._dirty.append(connection)
 
     def _flush(self) -> None:
@@ -86,7 +91,7 @@ class Flusher:
 
 
 @implementer(IPullProducer)
-class _Drain:
+class Drain:
     """Tells a FlushedTransport that the transport below has sent everything it was left with.
 
     A pull producer is asked for more each time the buffer of the transport is empty: the one public way to learn of it.
@@ -121,6 +126,7 @@ class FlushedTransport:
         "_blocked",
         "_closing",
         "_flusher",
+        "_lingering",
         "_pending",
         "_producer",
         "_producer_paused",
@@ -151,6 +157,7 @@ class FlushedTransport:
         self._producer: Any = None
         self._producer_paused = self._producer_streams = False
         self._socket: socket.socket | None = None
+        self._lingering: IDelayedCall | None = None
         if isinstance(transport, FlushedTransport):
             flusher = transport._flusher
             self._socket = transport._release()
@@ -258,7 +265,7 @@ class FlushedTransport:
         if isinstance(self.transport, TCPConnection) and self.transport.connected:
             self._below = len(data) - sent
             self._blocked = True
-            self.transport.registerProducer(_Drain(self), False)
+            self.transport.registerProducer(Drain(self), False)
 
     def _drained(self) -> None:
         self._below = 0
@@ -285,6 +292,23 @@ class FlushedTransport:
 
     def _finish(self) -> None:
         """Everything is sent and the connection is to be closed."""
+        self._close_our_side()
+
+    def _close_our_side(self) -> None:
+        """Close for writing now, and for reading when the peer has closed, too."""
+        if isinstance(self.transport, TCPConnection):
+            self.transport.loseWriteConnection()
+            self.transport.resumeProducing()
+            self._linger()
+        else:
+            self.transport.loseConnection()
+
+    def _linger(self) -> None:
+        self._lingering = self._flusher.reactor.callLater(LINGER, self._lingered)
+
+    def _lingered(self) -> None:
+        """The peer had its time."""
+        self._lingering = None
         self.transport.loseConnection()
 
     def _drop(self) -> None:
@@ -317,6 +341,9 @@ class FlushedTransport:
         self._below = 0
         self._socket = None
         self._drop()
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         protocol, self.protocol = self.protocol, None
         protocol.connectionLost(reason)
 
