@@ -5,6 +5,7 @@ from dataclasses import MISSING
 
 from chatrix.config.options import Option, options_of
 from chatrix.config.sections import ChatrixOptions, HostOptions, LimitOptions
+from chatrix.server.loading import module_class, module_options, module_words
 
 _BEGINNING = """\
 # Options
@@ -28,8 +29,21 @@ def options_page(modules: Iterable[tuple[str, str, type]]) -> str:
         _section("[limits]", LimitOptions),
         _section("[host DOMAIN]", HostOptions),
     ]
-    parts += [_section(f"[module {word}]", class_, about) for word, about, class_ in sorted(modules, key=lambda m: m[0])]
+    parts += [
+        _section(f"[module {word}]", class_, about) for word, about, class_ in sorted(modules, key=lambda m: m[0])
+    ]
     return "\n".join(parts)
+
+
+def own_modules() -> list[tuple[str, str, type]]:
+    """Word, line about it and options dataclass of the modules that come with chatrix and have options."""
+    found = []
+    for word in module_words():
+        class_ = module_options(word)
+        if class_ is not None:
+            about = (module_class(word).__doc__ or "").strip().partition("\n")[0]
+            found.append((word, about, class_))
+    return found
 
 
 def _section(title: str, class_: type, about: str = "") -> str:
@@ -58,4 +72,3 @@ def _bounds(option: Option) -> str:
     if low is not None:
         return f" At least {option.kind.show(low)}."
     return f" At most {option.kind.show(high)}." if high is not None else ""
-
