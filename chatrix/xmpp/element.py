@@ -68,7 +68,7 @@ class Element(etree.ElementBase):
             self,
             f"{{{namespace}}}{name}" if namespace else name,
             _clark(attributes),
-            nsmap={None: namespace} if namespace else None,
+            nsmap={None: namespace} if namespace else None,  # type: ignore[dict-item]
         )
         if text is not None:
             child.text = text
@@ -77,7 +77,8 @@ class Element(etree.ElementBase):
     if TYPE_CHECKING:
         TAG: str
 
-        def __iter__(self) -> Iterator[Element]: ...
+        def __iter__(self) -> Iterator[Element]: ...  # type: ignore[override]
+        def iterchildren(self, *, reversed: bool = False) -> Iterator[Element]: ...  # type: ignore[override]  # noqa: A002
         def __copy__(self) -> Element: ...
 
 
@@ -176,8 +177,10 @@ def _write(element: Element, default: str | None, content_namespace: str | None,
             continue
         out.append(f">{escape_text(text)}" if text else ">")
         pending.append(f"</{name}>{tail}")
-        for child in reversed(element):  # type: ignore[call-overload]
-            pending.append((child, namespace, escape_text(child.tail) if child.tail else ""))
+        pending.extend(
+            (child, namespace, escape_text(child.tail) if child.tail else "")
+            for child in element.iterchildren(reversed=True)
+        )
 
 
 def _write_attributes(element: Element, out: list[str]) -> None:

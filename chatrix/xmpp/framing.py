@@ -1,7 +1,7 @@
 """Framing: bytes in, stanzas out (RFC 6120 section 4).
 
-SECURITY: talks to strangers before they log in. Trusts nothing, bounds everything (`Limits`), and gives the same frames and
-the same error however the bytes are split.
+SECURITY: talks to strangers before they log in. Trusts nothing, bounds everything (`Limits`), and gives the same
+frames and the same error however the bytes are split.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Final
 from chatrix.xmpp.common_path import whole_stanza
 from chatrix.xmpp.element import Element, parse, serialise
 from chatrix.xmpp.errors import StreamError
-from chatrix.xmpp.slices import Limits, Slice, SliceParser, Surroundings
+from chatrix.xmpp.slice_parser import STANZA_NAMES, Limits, SliceParser, Surroundings
+from chatrix.xmpp.slices import Slice
 from chatrix.xmpp.stanza import Stanza, from_tree, make
 from chatrix.xmpp.stream_header import StreamHeader, StreamOpened
 
@@ -22,7 +23,6 @@ __all__ = ["BEFORE_LOG_IN", "Frame", "Framer", "Limits", "StreamClosed", "Stream
 BEFORE_LOG_IN: Final = Limits(stanza_bytes=8192, elements=32, depth=64, attributes=64)
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
-_STANZAS: Final = frozenset({"message", "presence", "iq"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +88,11 @@ class Framer:
         return frames
 
     def _feed(self, data: bytes, frames: list[Frame]) -> None:
+        if self._surroundings is None:
+            data = self._open(data, frames)
         surroundings = self._surroundings
         if surroundings is None:
-            if self._closed or not data:
-                return
-            if self._header is None:
-                self._header = StreamHeader(self.content_namespace, self.limits)
-            opened = self._header.feed(data)
-            if opened is None:
-                return
-            frame, data = opened
-            surroundings, closed = self._header.surroundings, self._header.closed
-            assert surroundings is not None
-            self._header = None
-            frames.append(frame)
-            if closed:
-                frames.append(StreamClosed())
-                self._close()
-                return
-            self._surroundings = surroundings
+            return
         position = 0
         if self._slice is not None:
             buffer = self._slice.buffer
@@ -133,6 +119,23 @@ class Framer:
             position = self._finish(slice_, frames)
             if position < 0 or self._closed:
                 return
+
+    def _open(self, data: bytes, frames: list[Frame]) -> bytes:
+        """Take in the stream header; return the bytes after it."""
+        if self._closed or not data:
+            return b""
+        if self._header is None:
+            self._header = StreamHeader(self.content_namespace, self.limits)
+        opened = self._header.feed(data)
+        if opened is None:
+            return b""
+        frames.append(opened[0])
+        header, self._header = self._header, None
+        self._surroundings = header.surroundings
+        if header.closed:
+            frames.append(StreamClosed())
+            self._close()
+        return opened[1]
 
     def _skip_space(self, data: bytes, position: int) -> int:
         space = _SPACE.match(data, position)
@@ -170,7 +173,7 @@ class Framer:
 
     def _frame(self, slice_: Slice, parser: SliceParser, end: int) -> Frame:
         raw = bytes(slice_.buffer[slice_.start : end])
-        stanza = parser.namespace == self.content_namespace and parser.name in _STANZAS
+        stanza = parser.namespace == self.content_namespace and parser.name in STANZA_NAMES
         try:
             if parser.rewrite:
                 element = self._in_surroundings(raw)

@@ -1,7 +1,7 @@
 """XMPP addresses, prepared once and shared (RFC 7622).
 
-SECURITY: the text comes from strangers. Every comparison, key and limit uses the prepared form; raw text is kept only in
-a cache of bounded size.
+SECURITY: the text comes from strangers. Every comparison, key and limit uses the prepared form; raw text is kept only
+in a cache of bounded size.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class JID:
     resource: str
     """Prepared resourcepart, empty for a bare JID."""
 
-    def __new__(cls, *_: object) -> NoReturn:
+    def __init__(self) -> None:
         raise TypeError("use JID.parse() or JID.of()")
 
     @classmethod
@@ -138,14 +138,14 @@ _old: dict[str, JID] = {}
 
 
 def _parse(text: str) -> JID:
-    global _young, _old
     jid = _old.get(text)
     if jid is None:
         jid = _split_and_prepare(text)
     if len(text) <= _CACHED_TEXT:
         if len(_young) >= _CACHE_ENTRIES:
-            _old = _young
-            _young = {}
+            _old.clear()
+            _old.update(_young)
+            _young.clear()
         _young[text] = jid
     return jid
 
@@ -218,8 +218,7 @@ def _prepare_domain(text: str) -> str:
         raise InvalidJID("part longer than 1023 octets")
     if text.startswith("["):
         return _prepare_ipv6(text)
-    if text.endswith("."):
-        text = text[:-1]
+    text = text.removesuffix(".")
     if _ASCII_DOMAIN.fullmatch(text):
         return _within_octets(text.lower())
     mapped = "".join(_widened(character) for character in text.lower())

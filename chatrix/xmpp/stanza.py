@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Final, Self
 
-from chatrix.xmpp.element import Element, escape_attribute, parse, serialise, serialise_children, written_attribute
+from chatrix.xmpp.element import Element, parse, serialise, serialise_children, written_attribute
 from chatrix.xmpp.errors import StanzaError
 from chatrix.xmpp.jid import JID, InvalidJID
 from chatrix.xmpp.namespaces import NS_XML
@@ -17,11 +17,10 @@ from chatrix.xmpp.namespaces import NS_XML
 QualifiedName = tuple[str | None, str]
 """Namespace (None for the content namespace) and local name."""
 
-_UNSAFE: Final = re.compile("[&<>'\"{\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
-# One match per leaf, start tag or end tag. There is no raw '<' but of tags, and no '>' of a tag inside its quotes.
-_TAG: Final = re.compile(rb"<([^\s/>]++)([^>\"'/]*+(?:(?:\"[^\"]*+\"|'[^']*+')[^>\"'/]*+)*+)(/>|>[^<]*+</\1\s*+>|>)|</")
+_TAG: Final = re.compile(rb"[^>\"']*+(?:(?:\"[^\"]*+\"|'[^']*+')[^>\"']*+)*+")
+_TAG_NAME: Final = re.compile(rb"[^\s/>]+")
 _XMLNS: Final = re.compile(rb"\s(xmlns(?::[^\s=]+)?|[^\s=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 
 
@@ -149,7 +148,7 @@ class Stanza:
 
     def remove_children(self, predicate: Callable[[Element], bool]) -> bool:
         """Remove every child for which the predicate holds; tell whether there was one."""
-        children = list(self.tree)
+        children: list[Element] = [*iter(self.tree)]
         kept = [child for child in children if not predicate(child)]
         if len(kept) == len(children):
             return False
@@ -159,12 +158,18 @@ class Stanza:
     def to_bytes(self, content_namespace: bytes | None = None) -> bytes:
         """Return the stanza with its start tag written anew, in the content namespace when one is given."""
         attributes = self.attributes
-        if _UNSAFE.search("".join([*attributes, *attributes.values()])):
+        start = self._start + "".join([f" {name}='{value}'" for name, value in attributes.items()])
+        # Each attribute has brought two quotes; control characters and what is no character are not printable.
+        if (
+            "&" in start
+            or start.rfind("<")
+            or "{" in start
+            or start.count("'") != 2 * len(attributes)
+            or not start.isprintable()
+        ):
             start = self._start + "".join(
                 [written_attribute(name, _clean(value), n) for n, (name, value) in enumerate(attributes.items())]
             )
-        else:
-            start = self._start + "".join([f" {name}='{value}'" for name, value in attributes.items()])
         if content_namespace is None:
             return start.encode() + (b">" + self.inner if self.inner else b"/>")
         if self.inner:
@@ -264,7 +269,7 @@ class IQ(Stanza):
 
         Raises: StanzaError bad-request without one.
         """
-        for child in self.tree:
+        for child in iter(self.tree):
             return child
         raise StanzaError("modify", "bad-request")
 
@@ -312,14 +317,39 @@ def _clean(value: str) -> str:
 def _children_of(inner: bytes) -> tuple[QualifiedName, ...]:
     found: list[QualifiedName] = []
     depth = 0
-    for name, declarations, end in _TAG.findall(inner):
-        if depth == 0 and name:
-            found.append(_qualified(name, declarations))
-        if end == b">":
-            depth += 1
-        elif not name:
+    # Every '<' begins a tag: text and attribute values cannot hold one, and there is no CDATA.
+    tags = inner.split(b"<")
+    del tags[0]
+    for tag in tags:
+        if tag[0] == 0x2F:
             depth -= 1
+            continue
+        inside = tag.partition(b">")[0]
+        known = _known_tags.get(inside)
+        if known is None:
+            # There may be a '>' in an attribute value.
+            known = _read_tag(_TAG.match(tag)[0])  # type: ignore[index]
+        if depth == 0:
+            found.append(known[0])
+        depth += known[1]
     return tuple(found)
+
+
+_KNOWN_TAGS: Final = 4096
+_KNOWN_TAG_LENGTH: Final = 128
+_known_tags: dict[bytes, tuple[QualifiedName, bool]] = {}
+"""What a start tag says: its name, and whether it opens. Forgotten as a whole when full."""
+
+
+def _read_tag(tag: bytes) -> tuple[QualifiedName, bool]:
+    name = _TAG_NAME.match(tag)
+    assert name is not None
+    known = _qualified(name[0], tag), not tag.endswith(b"/")
+    if len(tag) <= _KNOWN_TAG_LENGTH:
+        if len(_known_tags) >= _KNOWN_TAGS:
+            _known_tags.clear()
+        _known_tags[tag] = known
+    return known
 
 
 def _qualified(name: bytes, declarations: bytes) -> QualifiedName:

@@ -12,8 +12,10 @@ from xml.parsers import expat
 
 from chatrix.xmpp.errors import StreamError
 from chatrix.xmpp.namespaces import NS_STREAM, NS_XML
-from chatrix.xmpp.slices import SEPARATOR, Limits, Surroundings, TagEnd, new_parser, root_start_tag
+from chatrix.xmpp.slice_parser import SEPARATOR, Limits, Surroundings, new_parser, root_start_tag
+from chatrix.xmpp.slices import TagEnd
 
+_DECLARATION: Final = b"<?xml"
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _ENCODING: Final = re.compile(rb"\sencoding\s*=\s*[\"']([^\"']*)[\"']")
 _TAG_NAME: Final = re.compile(rb"<([^\s<>/]+)")
@@ -68,37 +70,41 @@ class StreamHeader:
     def _find_root(self, end: int) -> None:
         """Look for the root's `<`, behind the XML declaration; refuse at once what cannot become a stream."""
         buffer = self._buffer
-        for opening in _OTHER_ENCODINGS:
-            if buffer.startswith(opening):
-                raise StreamError("unsupported-encoding")
-        root = 0
-        if buffer.startswith(b"<?xml"):
-            # `<?xml-stylesheet` is no declaration.
-            if len(buffer) > 5 and buffer[5] not in b" \t\r\n":
-                raise StreamError("restricted-xml" if buffer[5] > 0x20 and buffer[5] != 0x3F else "not-well-formed")
-            close = buffer.find(b"?>", 0, end)
-            if close < 0:
-                return
-            encoding = _ENCODING.search(buffer, 0, close)
-            if encoding is not None and encoding[1].lower() != b"utf-8":
-                raise StreamError("unsupported-encoding")
-            root = close + 2
-        space = _SPACE.match(buffer, root, end)
-        root = space.end() if space else root
-        if root >= end:
+        if buffer.startswith(_OTHER_ENCODINGS):
+            raise StreamError("unsupported-encoding")
+        if any(opening.startswith(buffer) for opening in _OTHER_ENCODINGS):
             return
-        if buffer[root] != 0x3C:
+        after_declaration = self._declaration_end(end)
+        if after_declaration < 0:
+            return
+        space = _SPACE.match(buffer, after_declaration, end)
+        root = space.end() if space else after_declaration
+        if root < end and buffer[root] != 0x3C:
             raise StreamError("not-well-formed")
         if root + 1 >= end:
             return
-        second = buffer[root + 1]
-        if second in b"!?" and not (root == 0 and b"<?xml".startswith(buffer[:5])):
+        if buffer[root + 1] in b"!?":
             raise StreamError("restricted-xml")
-        if second == 0:
+        self._root = root
+        self._tag_end = TagEnd(root)
+
+    def _declaration_end(self, end: int) -> int:
+        """Return the index after the XML declaration, 0 without one, -1 when that is still to be seen."""
+        buffer = self._buffer
+        if _DECLARATION.startswith(buffer[: len(_DECLARATION)]) and len(buffer) < len(_DECLARATION):
+            return -1
+        if not buffer.startswith(_DECLARATION):
+            return 0
+        # `<?xml-stylesheet` is no declaration.
+        if len(buffer) > len(_DECLARATION) and buffer[len(_DECLARATION)] not in b" \t\r\n":
+            raise StreamError("restricted-xml")
+        close = buffer.find(b"?>", 0, end)
+        if close < 0:
+            return -1
+        encoding = _ENCODING.search(buffer, 0, close)
+        if encoding is not None and encoding[1].lower() != b"utf-8":
             raise StreamError("unsupported-encoding")
-        if second != 0x3F:
-            self._root = root
-            self._tag_end = TagEnd(root)
+        return close + 2
 
     def _opened(self, raw: bytes) -> StreamOpened:
         names: list[str] = []
