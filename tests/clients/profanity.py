@@ -1,0 +1,148 @@
+"""Profanity in tmux as romeo, slixmpp as juliet: log in, become contacts, talk, log off, read later what was said.
+
+A script for test_profanity.py: prints a line for each thing that worked; when one does not, the screen and a traceback.
+It needs the programs `profanity` and `tmux`. `python -m tests.clients.profanity --help`
+"""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+
+from OpenSSL import crypto
+
+from tests.clients.person import WITHIN, Person, arguments
+
+_SETTINGS = """
+[ui]
+splash=false
+wrap=true
+[logging]
+chlog=false
+"""
+
+
+class Screen:
+    """A program in a terminal: type into it, and look at it."""
+
+    def __init__(self, folder: Path, command: str) -> None:
+        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
+        environment = {
+            **os.environ,
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+            "TERM": "screen-256color",
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_DATA_HOME": str(folder / "data"),
+        }
+        settings = folder / "config" / "profanity" / "profrc"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(_SETTINGS)
+        (folder / "data" / "profanity").mkdir(parents=True)
+        start = [*self._tmux, "new-session", "-d", "-x", "150", "-y", "50", command]
+        subprocess.run(start, env=environment, check=True)
+
+    def type(self, line: str) -> None:
+        """Type a line and press Enter."""
+        subprocess.run([*self._tmux, "send-keys", "-l", "--", line], check=True)
+        subprocess.run([*self._tmux, "send-keys", "Enter"], check=True)
+
+    def look(self) -> str:
+        """Return what is on the screen."""
+        capture = [*self._tmux, "capture-pane", "-p"]
+        return subprocess.run(capture, check=False, text=True, stdout=subprocess.PIPE).stdout
+
+    async def shows(self, text: str) -> None:
+        """Wait until a text is on the screen. Raises: TimeoutError."""
+        try:
+            async with asyncio.timeout(WITHIN):
+                while text not in self.look():
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise TimeoutError(f"the screen never showed {text!r}:\n{self.look().rstrip()}") from None
+
+    def close(self) -> None:
+        """End the program, whatever it does."""
+        subprocess.run([*self._tmux, "kill-server"], check=False, stderr=subprocess.DEVNULL)
+
+
+def worked(what: str) -> None:
+    print(what, flush=True)  # noqa: T201 - the script's output is its result
+
+
+async def talk(options: Namespace, folder: Path) -> None:
+    romeo_jid, juliet_jid = f"romeo@{options.domain}", f"juliet@{options.domain}"
+    juliet = Person(f"{juliet_jid}/balcony", options)
+    await juliet.log_in()
+    screen = Screen(folder, "profanity --log DEBUG")
+    try:
+        await converse(screen, juliet, romeo_jid, juliet_jid, options, trusted(folder, Path(options.authority)))
+        await juliet.log_off()
+    finally:
+        screen.close()
+
+
+async def converse(
+    screen: Screen, juliet: Person, romeo_jid: str, juliet_jid: str, options: Namespace, trust: Path
+) -> None:
+    await screen.shows("Profanity")
+    for setting in ("", f" jid {romeo_jid}", f" server {options.address}", f" port {options.port}", " tls force"):
+        screen.type(f"/account set me{setting}" if setting else "/account add me")
+    screen.type(f"/account set me password {options.password}")
+    screen.type("/connect me")
+    await screen.shows("/tls allow")
+    screen.type("/tls deny")
+    await screen.shows("Login failed")
+    worked("unknown authority refused")
+    screen.type(f"/tls certpath set {trust}")
+    screen.type("/connect me")
+    await screen.shows("logged in successfully")
+    worked("log in")
+
+    screen.type(f"/roster add {juliet_jid}")
+    screen.type(f"/sub request {juliet_jid}")
+    await juliet.until(lambda: romeo_jid in juliet.requests, "asked")
+    juliet.send_presence_subscription(pto=romeo_jid, ptype="subscribed")
+    juliet.send_presence_subscription(pto=romeo_jid)
+    await screen.shows("subscription request")
+    screen.type(f"/sub allow {juliet_jid}")
+    await juliet.until(lambda: juliet.subscription(romeo_jid) == "both", "subscribed both ways")
+    await juliet.until(lambda: juliet.sees(romeo_jid), "saw the other one")
+    screen.type("/win 1")
+    screen.type("/roster")
+    await screen.shows(juliet_jid)
+    worked("contacts")
+
+    screen.type(f"/msg {juliet_jid} But, soft! what light through yonder window breaks?")
+    heard = await juliet.read("But, soft! what light through yonder window breaks?")
+    heard.reply("O Romeo, Romeo! wherefore art thou Romeo?").send()
+    await screen.shows("wherefore art thou Romeo?")
+    worked("chat")
+
+    screen.type("/disconnect")
+    await juliet.until(lambda: not juliet.sees(romeo_jid), "saw the other one leave")
+    juliet.send_message(romeo_jid, "Dost thou love me?", mtype="chat")
+    await juliet.plugin["xep_0199"].ping(options.domain)
+    assert "Dost thou love me?" not in screen.look()
+    screen.type("/connect me")
+    await juliet.until(lambda: juliet.sees(romeo_jid), "saw the other one come back")
+    screen.type(f"/msg {juliet_jid}")
+    await screen.shows("Dost thou love me?")
+    worked("offline")
+    screen.type("/quit")
+
+
+def trusted(folder: Path, authority: Path) -> Path:
+    """Make a folder of trusted authorities with one in it, named the way OpenSSL looks it up."""
+    certificate = crypto.load_certificate(crypto.FILETYPE_PEM, authority.read_bytes())
+    trust = folder / "trusted"
+    trust.mkdir()
+    (trust / f"{certificate.subject_name_hash():08x}.0").write_bytes(authority.read_bytes())
+    return trust
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(talk(arguments(__doc__).parse_args(), Path(name)))
