@@ -1,0 +1,20 @@
+"""A host: one domain whose users log in here, as its section of the ini says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chatrix.config.sections import HostOptions
+from chatrix.xmpp.jid import JID
+
+
+@dataclass(slots=True)
+class Host:
+    """One [host DOMAIN] section."""
+
+    domain: str
+    options: HostOptions
+
+    def is_admin(self, jid: JID) -> bool:
+        """Whether this account, with whatever resource, may administer this host and no other."""
+        return jid.bare in self.options.admins

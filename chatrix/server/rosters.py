@@ -1,0 +1,193 @@
+"""Rosters in memory: read once per session or rare need, changed under a lock, written before anybody is told.
+
+Source: RFC 6121 section 2.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from twisted.internet.defer import DeferredLock
+
+from chatrix.interfaces import IDatabase
+from chatrix.server.directory import Account, Directory
+from chatrix.server.session import Session
+from chatrix.store.accounts import NoSuchAccount
+from chatrix.store.roster import RosterItem, SubscriptionRequest
+from chatrix.store.roster import Rosters as RosterStore
+from chatrix.xmpp.element import Element
+from chatrix.xmpp.jid import JID
+from chatrix.xmpp.namespaces import NS_ROSTER
+from chatrix.xmpp.stanza import IQ, Stanza
+from chatrix.xmpp.subscription import State, state_of
+
+ROSTERS_KEPT = 2000
+
+__all__ = ["Roster", "RosterItem", "Rosters"]
+
+
+class Roster:
+    """The contacts of one account, and who waits for its answer. Changed by `Rosters` alone."""
+
+    __slots__ = ("items", "jid", "lock", "requests", "version")
+
+    def __init__(self, jid: JID, version: int) -> None:
+        self.jid = jid
+        self.version = version
+        self.items: dict[str, RosterItem] = {}
+        "By text of the contact's bare JID."
+        self.requests: dict[str, bytes] = {}
+        "The whole stanza of each subscription request that waits, by text of the bare JID of who asks."
+        self.lock = DeferredLock()
+
+    def state(self, contact: JID) -> State:
+        """The subscription between the account and a contact."""
+        key = str(contact.bare)
+        item = self.items.get(key)
+        asked = key in self.requests
+        return state_of("none", False, asked) if item is None else state_of(item.subscription, item.ask, asked)
+
+    def lets_see(self, contact: JID) -> bool:
+        """Whether a contact, or the account itself, may see the account's presence."""
+        item = self.items.get(str(contact.bare))
+        return (item is not None and item.subscription in ("from", "both")) or contact.bare == self.jid
+
+    @property
+    def subscribers(self) -> list[str]:
+        """Bare JIDs of those who get the account's presence."""
+        return [item.jid for item in self.items.values() if item.subscription in ("from", "both")]
+
+    @property
+    def subscriptions(self) -> list[str]:
+        """Bare JIDs of those whose presence the account gets."""
+        return [item.jid for item in self.items.values() if item.subscription in ("to", "both")]
+
+
+class Rosters:
+    """All rosters: those of connected accounts lie with their account, a bounded number of others here."""
+
+    def __init__(self, database: IDatabase, directory: Directory) -> None:
+        self.store = RosterStore(database)
+        self._directory = directory
+        self._recent: OrderedDict[str, Roster] = OrderedDict()
+
+    def known(self, account: Account) -> Roster | None:
+        """The roster of an account if it is in memory."""
+        roster = account.state(Roster)
+        if roster is None:
+            roster = self._recent.pop(str(account.jid), None)
+            if roster is not None:
+                self._remember(account, roster)
+        return roster
+
+    async def of(self, jid: JID) -> Roster | None:
+        """The roster of an account, None when there is no such account."""
+        account = self._directory.account(jid) or Account(jid.bare)
+        roster = self.known(account)
+        if roster is not None:
+            return roster
+        try:
+            stored = await self.store.load(str(account.jid))
+        except NoSuchAccount:
+            return None
+        # While the database was asked, somebody else may have got the answer, and changed it.
+        account = self._directory.account(jid) or account
+        roster = self.known(account)
+        if roster is None:
+            roster = Roster(account.jid, stored.version)
+            roster.items = {item.jid: item for item in stored.items}
+            roster.requests = {request.jid: request.stanza for request in stored.requests}
+            self._remember(account, roster)
+        return roster
+
+    def _remember(self, account: Account, roster: Roster) -> None:
+        if account.sessions:
+            account.keep(Roster, roster)
+            return
+        self._recent[str(account.jid)] = roster
+        if len(self._recent) > ROSTERS_KEPT:
+            # One that is being changed must stay, or there would be two of it.
+            free = next((key for key, kept in self._recent.items() if not kept.lock.locked), None)
+            if free is not None:
+                del self._recent[free]
+
+    def leave(self, account: Account) -> None:
+        """The last session of an account ended: its roster is one of many again."""
+        roster = account.state(Roster)
+        if roster is not None and not account.sessions:
+            self._remember(account, roster)
+
+    def forget(self, jid: JID) -> None:
+        """An account was deleted."""
+        self._recent.pop(str(jid.bare), None)
+
+    @asynccontextmanager
+    async def changing(self, jid: JID) -> AsyncIterator[Roster | None]:
+        """The roster of an account, for one who changes it: nobody else does meanwhile."""
+        roster = await self.of(jid)
+        if roster is None:
+            yield None
+            return
+        await roster.lock.acquire()
+        try:
+            yield roster
+        finally:
+            roster.lock.release()
+
+    async def save(self, roster: Roster, item: RosterItem) -> None:
+        """Keep a new or changed item and push it; called while `changing`."""
+        roster.version = await self.store.save(item)
+        roster.items[item.jid] = item
+        self._push(roster, item)
+
+    async def remove(self, roster: Roster, contact: str) -> None:
+        """Remove an item and push that; called while `changing`."""
+        version = await self.store.remove(str(roster.jid), contact)
+        roster.items.pop(contact, None)
+        if version is not None:
+            roster.version = version
+        self._push(roster, RosterItem(str(roster.jid), contact, subscription="remove"))
+
+    async def keep_request(self, roster: Roster, contact: JID, stanza: Stanza) -> bool:
+        """Keep a subscription request until it is answered; False when too many wait already."""
+        raw = stanza.to_bytes()
+        kept = await self.store.save_request(SubscriptionRequest(str(roster.jid), str(contact.bare), raw))
+        if kept:
+            roster.requests[str(contact.bare)] = raw
+        return kept
+
+    async def drop_request(self, roster: Roster, contact: JID) -> None:
+        """A subscription request was answered or withdrawn."""
+        if roster.requests.pop(str(contact.bare), None) is not None:
+            await self.store.drop_request(str(roster.jid), str(contact.bare))
+
+    def _push(self, roster: Roster, item: RosterItem) -> None:
+        """Tell every session that asked for its roster (RFC 6121 section 2.1.6)."""
+        account = self._directory.account(roster.jid)
+        for session in account.sessions.values() if account is not None else ():
+            if session.interested:
+                self.push_to(session, item, roster.version)
+
+    def push_to(self, session: Session, item: RosterItem, version: int) -> None:
+        """Tell one session of an item as it is now, in this version of the roster."""
+        query = Element(NS_ROSTER, "query", {"ver": str(version)})
+        query.append(self.element(item))
+        session.write(IQ.build({"type": "set", "id": secrets.token_hex(8), "to": str(session.jid)}, query))
+
+    @staticmethod
+    def element(item: RosterItem) -> Element:
+        """A roster item as the account's clients see it (RFC 6121 section 2.1.2)."""
+        attributes = {"jid": item.jid, "subscription": item.subscription}
+        if item.name:
+            attributes["name"] = item.name
+        if item.ask:
+            attributes["ask"] = "subscribe"
+        if item.approved:
+            attributes["approved"] = "true"
+        element = Element(NS_ROSTER, "item", attributes)
+        for group in item.groups:
+            element.add(NS_ROSTER, "group", text=group)
+        return element

@@ -1,0 +1,181 @@
+"""The server: what belongs together in one process, and the life of sessions and modules.
+
+Made by `chatrix.tap`, and in memory by `chatrix.testing.host`. It knows no sockets: doors bind streams to it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chatrix.config.load import Config
+from chatrix.hooks import Hooks, IQMark, Target, Verdict, walk
+from chatrix.interfaces import IDatabase
+from chatrix.server.account import Accounts
+from chatrix.server.background import in_background
+from chatrix.server.directory import Account, Directory
+from chatrix.server.events import AccountDeleted, SessionBound, SessionEnded
+from chatrix.server.host import Host
+from chatrix.server.limits import Connections, Failures
+from chatrix.server.rosters import Rosters
+from chatrix.server.router import Router
+from chatrix.server.session import Session, Stream
+from chatrix.store.accounts import Accounts as AccountStore
+from chatrix.store.offline import OfflineMessages
+from chatrix.xmpp.element import Element
+from chatrix.xmpp.errors import StanzaError, StreamError
+from chatrix.xmpp.jid import JID, InvalidJID
+from chatrix.xmpp.namespaces import NS_BIND, NS_SESSION
+from chatrix.xmpp.stanza import IQ
+
+log = Logger(namespace="chatrix.server")
+
+Kind = TypeVar("Kind")
+
+
+class Server:
+    """Hosts, accounts, sessions, router and modules of one process."""
+
+    def __init__(self, config: Config, database: IDatabase, secret: bytes, reactor: IReactorTime) -> None:
+        self.reactor = reactor
+        self.database = database
+        self.hosts: dict[str, Host] = {}
+        "By domain, in the order of the ini; the first is the one that answers a stranger who names no host."
+        self.directory = Directory()
+        self.accounts = Accounts(AccountStore(database), secret)
+        self.router = Router(self.directory, self.accounts)
+        self.rosters = Rosters(database, self.directory)
+        self.offline = OfflineMessages(database)
+        self.hooks = Hooks()
+        self.modules: dict[str, Any] = {}
+        "By word, in the order of the ini."
+        for kind, payload, answer in (
+            ("set", (NS_SESSION, "session"), self._start_session),
+            ("set", (NS_BIND, "bind"), self._refuse_bind),
+        ):
+            mark = IQMark(kind, payload, (Target.OWN_ACCOUNT, Target.HOST))
+            self.router.iq_table.add("the server itself", answer, mark)
+        self.connections = Connections(0, 0)
+        self.failures = Failures(0, 0)
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Take what an ini says that can change while the server runs."""
+        self.config = config
+        self.limits = config.limits
+        self.connections.per_origin = config.limits.connections_per_address
+        self.connections.in_all = config.limits.connection_ceiling
+        self.failures.most = config.limits.auth_failures
+        self.failures.ban = config.limits.ban_time
+        self.hosts = {domain: Host(domain, options) for domain, options in config.hosts.items()}
+        for domain in self.hosts:
+            self.directory.serve(domain)
+
+    # Modules
+
+    def module(self, kind: type[Kind]) -> Kind | None:
+        """The module of this class, if it is enabled."""
+        return next((module for module in self.modules.values() if isinstance(module, kind)), None)
+
+    def features(self) -> list[str]:
+        """What disco#info says of a host of ours, besides the modules' identities."""
+        return sorted({feature for module in self.modules.values() for feature in module.features})
+
+    def account_features(self) -> list[str]:
+        """What disco#info says of an account of ours."""
+        return sorted({feature for module in self.modules.values() for feature in module.account_features})
+
+    def stream_features(self) -> Iterator[Element]:
+        """What the modules advertise on a stream that is logged in."""
+        for module in self.modules.values():
+            yield from module.stream_features()
+
+    def occurred(self, fact: object) -> None:
+        """Tell the modules a fact, such as `SessionBound`."""
+        steps = self.hooks.steps(type(fact))
+        if not steps:
+            return
+        try:
+            result = walk(steps, fact)
+        except StanzaError:
+            return
+        if result is not None and not isinstance(result, Verdict):
+            in_background(result, f"acting on {type(fact).__name__}")
+
+    # Sessions
+
+    def _start_session(self, request: IQ) -> None:
+        """RFC 3921's session, which old clients ask for and which means nothing (RFC 6121 appendix E)."""
+
+    def _refuse_bind(self, request: IQ) -> None:
+        raise StanzaError("cancel", "not-allowed", "a resource is bound already")
+
+    def bind(self, account_jid: JID, wanted: str, stream: Stream) -> Session:
+        """Bind a resource of an account to a stream; `wanted` is what the client asks for, or "".
+
+        Raises:
+            StanzaError: bad-request, conflict, resource-constraint (RFC 6120 section 7.7.2).
+        """
+        try:
+            jid = account_jid.with_resource(wanted or secrets.token_urlsafe(9))
+        except InvalidJID:
+            raise StanzaError("modify", "bad-request", "not a resource") from None
+        account = self.directory.enter(jid)
+        existing = account.sessions.get(jid.resource)
+        if existing is not None:
+            policy = self.hosts[jid.domain].options.conflict
+            if policy == "refuse":
+                raise StanzaError("cancel", "conflict")
+            if policy == "rename":
+                jid = account_jid.with_resource(secrets.token_urlsafe(9))
+            else:
+                existing.stream.close(StreamError("conflict", "replaced by a new session"))
+                account = self.directory.enter(jid)
+        if len(account.sessions) >= self.limits.sessions_per_account:
+            raise StanzaError("wait", "resource-constraint", "too many sessions of this account")
+        session = Session(jid, account, stream, self.router)
+        self.directory.add(session)
+        return session
+
+    def bound(self, session: Session) -> None:
+        """The client was told its JID: the session may be used."""
+        self.occurred(SessionBound(session))
+
+    def end(self, session: Session) -> None:
+        """A session's stream is closing or gone; called once or more."""
+        if self.directory.remove(session):
+            presence, session.presence = session.presence, None
+            self.rosters.leave(session.account)
+            self.occurred(SessionEnded(session, presence))
+
+    def account_deleted(self, jid: JID) -> None:
+        """An account was deleted from the database: close its sessions, tell the modules."""
+        self.accounts.forget(jid)
+        self.rosters.forget(jid)
+        self.end_sessions(jid, StreamError("not-authorized", "the account was deleted"))
+        self.occurred(AccountDeleted(jid.bare))
+
+    def end_sessions(self, jid: JID, error: StreamError) -> None:
+        """Close all sessions of an account."""
+        account = self.directory.account(jid)
+        if account is not None:
+            _close(account, error)
+
+    def close_host(self, domain: str) -> None:
+        """A host is gone from the ini: close its sessions."""
+        for account in list(self.directory.hosts.pop(domain, {}).values()):
+            _close(account, StreamError("host-gone"))
+
+    def close_all(self, error: StreamError) -> None:
+        """Close all sessions, because the server stops."""
+        for session in self.directory:
+            session.stream.close(error)
+
+
+def _close(account: Account, error: StreamError) -> None:
+    for session in list(account.sessions.values()):
+        session.stream.close(error)

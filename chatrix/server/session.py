@@ -1,0 +1,163 @@
+"""A session: one resource of one account, bound to a stream.
+
+What a client sends comes in by `received`, is stamped, and walks through `Sending` to the router; what is delivered
+goes out by `write`, through `Writing`. The order of stanzas with the same `to` is kept while one of them waits
+(RFC 6120 section 10.1); a session with too much waiting stops reading its socket.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.logger import Logger
+
+from chatrix.hooks import walk
+from chatrix.server.background import in_background
+from chatrix.server.directory import Account
+from chatrix.server.events import Writing
+from chatrix.xmpp.errors import StanzaError, StreamError
+from chatrix.xmpp.jid import JID, InvalidJID
+from chatrix.xmpp.stanza import Presence, Stanza
+
+if TYPE_CHECKING:
+    from chatrix.server.router import Router
+
+log = Logger(namespace="chatrix.session")
+
+MOST_WAITING = 100
+FEW_WAITING = 20
+
+
+class Stream(Protocol):
+    """What a session needs of the stream it is bound to; `net.c2s` has the real one."""
+
+    def write(self, data: bytes) -> None:
+        """Write one stanza, or several."""
+
+    def close(self, error: StreamError | None = None) -> None:
+        """Close the stream, with an error if one is given."""
+
+    def pause(self) -> None:
+        """Stop reading from the peer."""
+
+    def resume(self) -> None:
+        """Read from the peer again."""
+
+
+class Session:
+    """One bound resource."""
+
+    __slots__ = (
+        "_full", "_router", "_state", "_waiting", "_waiting_count",
+        "account", "directed", "interested", "jid", "presence", "priority", "stream",
+    )  # fmt: skip
+
+    def __init__(self, jid: JID, account: Account, stream: Stream, router: Router) -> None:
+        self.jid = jid
+        "The full JID."
+        self.account = account
+        self.stream = stream
+        self.presence: Presence | None = None
+        "The last available presence without `to`; None while the session is not an available resource."
+        self.priority = 0
+        "Of that presence."
+        self.interested = False
+        "Whether the client asked for its roster (RFC 6121 section 2.2)."
+        self.directed: dict[str, JID] | None = None
+        "Who got directed available presence (RFC 6121 section 4.6), by text of the JID."
+        self._full = str(jid)
+        self._router = router
+        self._state: dict[type, Any] | None = None
+        self._waiting: dict[str, deque[Stanza]] | None = None
+        self._waiting_count = 0
+
+    def state(self, key: type[Any]) -> Any | None:
+        """What the owner of the class `key` keeps with this session, or None."""
+        return None if self._state is None else self._state.get(key)
+
+    def keep(self, key: type[Any], value: Any) -> None:
+        """Keep `value` with this session until it ends; `key` is a class of the one who keeps it."""
+        if self._state is None:
+            self._state = {}
+        self._state[key] = value
+
+    def received(self, stanza: Stanza) -> None:
+        """Take a stanza from the client.
+
+        Raises:
+            StreamError: invalid-from, for a `from` that is neither the full nor the bare JID of this session.
+
+        Source: RFC 6120 section 8.1.2.1.
+        """
+        attributes = stanza.attributes
+        if "from" in attributes and attributes["from"] != self._full:
+            self._check_from(attributes["from"])
+        attributes["from"] = self._full
+        if self._waiting:
+            key = attributes.get("to", "")
+            queue = self._waiting.get(key)
+            if queue is not None:
+                queue.append(stanza)
+                self._waiting_count += 1
+                if self._waiting_count == MOST_WAITING:
+                    self.stream.pause()
+                return
+        try:
+            result = self._router.sent(stanza, self)
+        except StanzaError as error:
+            self._router.bounce(stanza, error)
+            return
+        if result is not None:
+            self._wait(result, stanza)
+
+    def _check_from(self, claimed: str) -> None:
+        try:
+            jid = JID.parse(claimed)
+        except InvalidJID:
+            raise StreamError("invalid-from") from None
+        if jid not in (self.jid, self.jid.bare):
+            raise StreamError("invalid-from")
+
+    def _wait(self, result: Awaitable[None], stanza: Stanza) -> None:
+        if self._waiting is None:
+            self._waiting = {}
+        key = stanza.attributes.get("to", "")
+        self._waiting[key] = deque()
+        in_background(self._work_off(result, stanza, key), "working off a session's stanzas")
+
+    async def _work_off(self, result: Awaitable[None] | None, stanza: Stanza, key: str) -> None:
+        assert self._waiting is not None
+        queue = self._waiting[key]
+        while result is not None:
+            try:
+                await result
+            except StanzaError as error:
+                self._router.bounce(stanza, error)
+            except Exception:
+                log.failure("stanza {id!r} of a session failed", id=stanza.id)
+                self._router.bounce(stanza, StanzaError("cancel", "internal-server-error"))
+            result = None
+            while queue and result is None:
+                stanza = queue.popleft()
+                self._waiting_count -= 1
+                if self._waiting_count == FEW_WAITING:
+                    self.stream.resume()
+                try:
+                    result = self._router.sent(stanza, self)
+                except StanzaError as error:
+                    self._router.bounce(stanza, error)
+        del self._waiting[key]
+
+    def write(self, stanza: Stanza) -> None:
+        """Write a stanza to the client, unless a module holds it or stops it."""
+        steps = self._router.writing[stanza.name]
+        if steps:
+            try:
+                verdict = walk(steps, Writing(stanza, self))
+            except StanzaError:
+                return
+            if verdict is not None:
+                return
+        self.stream.write(stanza.to_bytes())
