@@ -60,7 +60,7 @@ class ChatrixOptions:
         Path("var"), doc="Folder of everything the server writes; `var` beside the ini when nothing is said."
     )
     modules: tuple[str, ...] = option(
-        ("disco", "roster", "presence", "ping", "version", "time", "offline"),
+        ("disco", "roster", "presence", "subscription", "ping", "version", "time", "offline"),
         doc="What the server can do, a word for each. Within a stage of a walk, modules act in this order. "
         "A dotted name is an import path to a module of somebody else.",
     )

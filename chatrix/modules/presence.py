@@ -1,0 +1,214 @@
+"""RFC 6121 section 4: presence."""
+
+from __future__ import annotations
+
+from chatrix.api import (
+    JID,
+    Arriving,
+    BecameAvailable,
+    Module,
+    Presence,
+    Roster,
+    Sending,
+    Session,
+    SessionEnded,
+    Stage,
+    Stanza,
+    StanzaError,
+    Verdict,
+    on,
+    send_to,
+    unavailable,
+)
+from chatrix.xmpp import subscription
+
+TYPES = ("", "unavailable", "probe", "error", *subscription.TYPES)
+MOST_DIRECTED = 5000
+"Entities that a session may send directed presence to; rooms are among them."
+
+
+class PresenceModule(Module):
+    """Broadcast presence, answer probes, and keep from strangers who is there."""
+
+    requires = ("roster",)
+
+    # From a session of ours
+
+    @on(Sending, Stage.RECORD, stanzas=("presence",))
+    def send(self, sending: Sending) -> object:
+        """Take broadcasts; note whom directed presence goes to, and let it go there."""
+        presence, session = sending.stanza, sending.session
+        type = presence.type
+        if type not in TYPES:
+            raise StanzaError("modify", "bad-request", "there is no presence of this type")
+        if "to" in presence.attributes:
+            if type in ("", "unavailable"):
+                self._note_directed(session, presence)
+            elif type == "probe":
+                presence.from_ = session.jid.bare
+            return None
+        if type not in ("", "unavailable"):
+            return Verdict.STOP
+        roster = self.server.rosters.known(session.account)
+        if roster is None:
+            return self._broadcast_later(session, presence)
+        self._broadcast(session, presence, roster)
+        return Verdict.STOP
+
+    def _note_directed(self, session: Session, presence: Stanza) -> None:
+        """Section 4.6: who got directed presence gets the end of it, too."""
+        to = presence.to
+        assert to is not None
+        if presence.type == "unavailable":
+            if session.directed is not None:
+                session.directed.pop(str(to), None)
+            return
+        if session.directed is None:
+            session.directed = {}
+        if str(to) not in session.directed and len(session.directed) >= MOST_DIRECTED:
+            raise StanzaError("wait", "resource-constraint", "directed presence to too many")
+        session.directed[str(to)] = to
+
+    async def _broadcast_later(self, session: Session, presence: Stanza) -> Verdict:
+        roster = await self.server.rosters.of(session.jid)
+        if roster is not None:
+            self._broadcast(session, presence, roster)
+        return Verdict.STOP
+
+    def _broadcast(self, session: Session, presence: Stanza, roster: Roster) -> None:
+        assert isinstance(presence, Presence)
+        if presence.type == "unavailable":
+            if session.presence is not None or session.directed:
+                session.presence = None
+                self._broadcast_end(session, presence, roster)
+            return
+        first = session.presence is None
+        able_before = not first and session.priority >= 0
+        session.presence = presence
+        session.priority = presence.priority
+        send_to(self.server.router, presence, roster.subscribers)
+        self._tell_own(session, presence)
+        if first:
+            self._greet(session, roster)
+        if session.priority >= 0 and not able_before:
+            self.server.occurred(BecameAvailable(session, presence))
+
+    def _broadcast_end(self, session: Session, presence: Presence, roster: Roster | None) -> None:
+        """Tell all who saw the session that it is gone (section 4.5)."""
+        directed, session.directed = session.directed or {}, None
+        contacts = dict.fromkeys(roster.subscribers if roster is not None else ())
+        contacts.update(dict.fromkeys(text for text, jid in directed.items() if str(jid.bare) not in contacts))
+        send_to(self.server.router, presence, contacts)
+        self._tell_own(session, presence)
+
+    def _tell_own(self, session: Session, presence: Presence) -> None:
+        """An account is subscribed to itself (section 4.2.2): its available sessions, and the one that sent this."""
+        copy = presence.copy()
+        copy.to = session.jid.bare
+        told = session.account.available
+        if session not in told and session.account.sessions.get(session.jid.resource) is session:
+            told = [*told, session]
+        for other in told:
+            other.write(copy)
+
+    def _greet(self, session: Session, roster: Roster) -> None:
+        """A new available session learns who else is: its siblings, and by probes its contacts (section 4.3.1)."""
+        for other in session.account.available:
+            if other is not session and other.presence is not None:
+                copy = other.presence.copy()
+                copy.to = session.jid
+                session.write(copy)
+        attributes = {"from": str(session.jid.bare), "type": "probe"}
+        for contact in roster.subscriptions:
+            jid = JID.parse(contact)
+            if self.server.directory.serves(jid.domain) and self.server.directory.account(jid) is None:
+                # Ours, and not connected: the answer would be silence.
+                continue
+            self.server.router.send_answer(Presence({**attributes, "to": contact}))
+
+    @on(SessionEnded)
+    def end(self, fact: SessionEnded) -> object:
+        """A stream ended without unavailable presence: the server says it (section 4.5.2)."""
+        session = fact.session
+        if fact.presence is None and not session.directed:
+            return None
+        return self._end(session)
+
+    async def _end(self, session: Session) -> None:
+        roster = await self.server.rosters.of(session.jid)
+        self._broadcast_end(session, unavailable(session), roster)
+
+    # To an account of ours
+
+    @on(Arriving, Stage.SCREEN, stanzas=("presence",))
+    def arrive(self, arriving: Arriving) -> object:
+        """Answer probes; forget directed presence to those who leave."""
+        presence = arriving.stanza
+        type = presence.type
+        if type not in TYPES:
+            raise StanzaError("modify", "bad-request", "there is no presence of this type")
+        if type == "probe":
+            return self._answer_probe(arriving)
+        if type == "unavailable" and presence.from_ is not None:
+            for session in arriving.account.sessions.values():
+                if session.directed is not None:
+                    session.directed.pop(str(presence.from_), None)
+        return None
+
+    async def _answer_probe(self, arriving: Arriving) -> Verdict:
+        """Section 4.3.2; an unknown account and one that hides answer alike."""
+        probe, account = arriving.stanza, arriving.account
+        sender, to = probe.from_, probe.to
+        assert to is not None
+        if sender is None:
+            return Verdict.STOP
+        roster = await self.server.rosters.of(account.jid)
+        available = [session for session in account.available if to.resource in ("", session.jid.resource)]
+        answers: list[Presence]
+        if roster is not None and roster.lets_see(sender):
+            if to.resource:
+                answers = [Presence({"from": str(session.jid)}) for session in available]
+            else:
+                answers = [session.presence.copy() for session in available if session.presence is not None]
+            if not answers:
+                answers = [Presence({"from": str(to), "type": "unavailable", **_id_of(probe)})]
+        else:
+            session = account.sessions.get(to.resource)
+            if session is not None and session.directed is not None and str(sender) in session.directed:
+                answers = [Presence({"from": str(session.jid)})]
+            else:
+                answers = [Presence({"from": str(to.bare), "type": "unsubscribed", **_id_of(probe)})]
+        for answer in answers:
+            send_to(self.server.router, answer, (str(sender),))
+        return Verdict.STOP
+
+    @on(Arriving, Stage.SCREEN, stanzas=("iq",))
+    def screen_request(self, arriving: Arriving) -> object:
+        """Requests to a session only from those who know that it is there (section 8.5.3.1)."""
+        request, account = arriving.stanza, arriving.account
+        sender, to = request.from_, request.to
+        if request.type not in ("get", "set") or sender is None or to is None or sender.bare == account.jid:
+            return None
+        session = account.sessions.get(to.resource)
+        if session is None:
+            return None
+        if session.directed and any(jid.bare == sender.bare for jid in session.directed.values()):
+            return None
+        roster = self.server.rosters.known(account)
+        if roster is None:
+            return self._screen_later(account.jid, sender)
+        _check(roster, sender)
+        return None
+
+    async def _screen_later(self, jid: JID, sender: JID) -> None:
+        _check(await self.server.rosters.of(jid), sender)
+
+
+def _check(roster: Roster | None, sender: JID) -> None:
+    # The server itself asks its own clients, too.
+    if sender.local and (roster is None or not roster.lets_see(sender)):
+        raise StanzaError("cancel", "service-unavailable")
+
+
+def _id_of(stanza: Stanza) -> dict[str, str]:
+    return {"id": stanza.id} if stanza.id else {}
