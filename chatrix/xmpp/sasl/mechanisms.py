@@ -47,11 +47,11 @@ def offer(
     secured: bool,
     bindings: ChannelBindings = NO_CHANNEL_BINDINGS,
     hashes: Sequence[Hash] = HASHES,
-    plain: bool = True,
+    only: Sequence[str] = (),
 ) -> Offer:
     """Choose what to offer on a stream.
 
-    `secured` is TLS; `hashes` are those the host stores keys for; `plain` whether it lets clients send their password.
+    `secured` is TLS; `hashes` are those the host stores keys for; `only`, when not empty, the mechanisms it allows.
     -PLUS mechanisms and channel-binding types appear together or not at all, as clients take one without the other
     for an attack (XEP-0440 section 3).
     """
@@ -63,6 +63,10 @@ def offer(
         for mechanism, hash_name in scram.MECHANISMS.items()
         if hash_name in stored and (bindings or not mechanism.endswith(scram.PLUS))
     ]
-    if secured and plain and stored:
+    if secured and stored:
         mechanisms.append(PLAIN)
+    if only:
+        mechanisms = [mechanism for mechanism in mechanisms if mechanism in only]
+        if not any(mechanism.endswith(scram.PLUS) for mechanism in mechanisms):
+            bindings = NO_CHANNEL_BINDINGS
     return Offer(tuple(mechanisms), bindings, stored, secured)

@@ -8,6 +8,7 @@ from chatrix.xmpp.namespaces import NS_SASL
 from chatrix.xmpp.sasl.channel_binding import NO_CHANNEL_BINDINGS, ChannelBindings
 from chatrix.xmpp.sasl.keys import HASHES
 from chatrix.xmpp.sasl.mechanisms import offer
+from chatrix.xmpp.sasl.scram import MECHANISMS
 
 BOTH = ChannelBindings({"tls-exporter": b"e", "tls-server-end-point": b"s"})
 
@@ -38,7 +39,7 @@ class OfferTests(TestCase):
 
     def test_plain_disabled(self) -> None:
         """A host with SCRAM-SHA-256 keys alone, and PLAIN off, offers SCRAM-SHA-256 alone."""
-        self.assertEqual(offer(True, hashes=("sha-256",), plain=False).mechanisms, ("SCRAM-SHA-256",))
+        self.assertEqual(offer(True, hashes=("sha-256",), only=tuple(MECHANISMS)).mechanisms, ("SCRAM-SHA-256",))
 
     def test_nothing_stored(self) -> None:
         """A host that stores no keys offers nothing, not even a channel binding."""
@@ -51,7 +52,7 @@ class OfferTests(TestCase):
         for secured, bindings, hashes, plain in product(
             (False, True), (NO_CHANNEL_BINDINGS, BOTH), stored, (False, True)
         ):
-            made = offer(secured, bindings, hashes, plain)
+            made = offer(secured, bindings, hashes, () if plain else tuple(MECHANISMS))
             self.assertTrue(secured or "PLAIN" not in made.mechanisms)
             self.assertTrue(plain or "PLAIN" not in made.mechanisms)
             self.assertFalse([name for name in made.mechanisms if "MD5" in name or len(name) > 20])

@@ -1,0 +1,160 @@
+"""One process of the server: database, modules, doors and certificates, from start to stop.
+
+Starts whole or not at all: whatever is wrong is found before the first port listens, or closes those that do.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from chatrix.config.load import Config, load
+from chatrix.net.c2s import C2S
+from chatrix.net.certificates import Certificates
+from chatrix.net.pulse import Pulse
+from chatrix.server.account import server_secret
+from chatrix.server.loading import load_modules, module_options, module_words
+from chatrix.server.server import Server
+from chatrix.store.database import DatabaseOutdated, open_database
+from chatrix.store.migrate import migrate
+from chatrix.xmpp.errors import StreamError
+
+log = Logger(namespace="chatrix.worker")
+
+FAREWELL = 3
+"""Seconds that clients have to read that the server stops."""
+
+
+class CannotStart(Exception):
+    """The server cannot start; the message is for the admin."""
+
+
+def load_config(path: Any) -> Config:
+    """The ini, with the options of its modules typed.
+
+    Raises:
+        ConfigError: with all problems.
+    """
+    return load(path, module_options, module_words)
+
+
+class Worker(Service):
+    """The server in this process."""
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        self.config = config
+        self.reactor = reactor
+        self.certificates = Certificates({domain: host.certificate for domain, host in config.hosts.items()})
+        self.pulse = Pulse(reactor)
+        self.server: Server | None = None
+        self.ready: Deferred[None] = Deferred()
+        "Fires when everything listens, or fails with `CannotStart`."
+        self._database: Any = None
+        self._ports: list[IListeningPort] = []
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Begin to start; `ready` tells the end."""
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.chainDeferred(self.ready)
+
+    async def _start(self) -> None:
+        try:
+            await self._build()
+        except BaseException:
+            await self._tear_down()
+            raise
+        gc.collect()
+        gc.freeze()
+
+    async def _build(self) -> None:
+        config = self.config
+        fatal = [problem for problem in self.certificates.reload() if problem.fatal]
+        if fatal:
+            raise CannotStart("; ".join(str(problem) for problem in fatal))
+        self._database = open_database(config.chatrix.database, str(config.chatrix.state), self.reactor)
+        try:
+            await self._database.open()
+        except DatabaseOutdated:
+            log.info("bringing the tables to this version")
+            await deferToThread(migrate, config.chatrix.database, str(config.chatrix.state))
+            await self._database.open()
+        secret = server_secret(config.chatrix.state / "secret")
+        server = Server(config, self._database, secret, self.reactor)
+        load_modules(server, config)
+        for module in server.modules.values():
+            await module.start()
+        self.server = server
+        self.pulse.start()
+        self.certificates.watch(self.reactor)
+        for endpoints, direct in ((config.chatrix.c2s, False), (config.chatrix.c2s_tls, True)):
+            for endpoint in endpoints:
+                door = C2S(server, self.certificates, self.pulse, self.reactor, direct)
+                await self._listen(endpoint, door, "clients, direct TLS" if direct else "clients, STARTTLS")
+
+    async def _listen(self, endpoint: str, factory: Any, what: str) -> None:
+        try:
+            port = await serverFromString(self.reactor, endpoint).listen(factory)
+        except Exception as error:
+            raise CannotStart(f"cannot listen on {endpoint} ({what}): {error}") from error
+        self._ports.append(port)
+        log.info("listening on {endpoint}: {what}", endpoint=endpoint, what=what)
+
+    def stopService(self) -> Deferred[Any]:
+        """Say goodbye to all clients, let what runs come to its end, and close."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._tear_down())
+
+    async def _tear_down(self) -> None:
+        ports, self._ports = self._ports, []
+        await DeferredList([Deferred.fromCoroutine(_closed(port)) for port in ports])
+        server, self.server = self.server, None
+        if server is not None:
+            server.close_all(StreamError("system-shutdown"))
+            for _ in range(10 * FAREWELL):
+                if not self.pulse.streams:
+                    break
+                await deferLater(self.reactor, 0.1)
+            for stream in tuple(self.pulse.streams):
+                stream.abort()
+            for module in reversed(server.modules.values()):
+                await module.stop()
+        self.certificates.stop_watching()
+        self.pulse.stop()
+        if self._database is not None:
+            await self._database.close()
+            self._database = None
+
+    def reload(self) -> list[str]:
+        """Read the ini and the certificates again; the answer says what changed.
+
+        Raises:
+            ConfigError: the ini is wrong, and everything stays as it was.
+        """
+        config = load_config(self.config.path)
+        lines = [str(change) for change in self.config.difference(config)]
+        server = self.server
+        if server is not None:
+            removed = [domain for domain in server.hosts if domain not in config.hosts]
+            problems = self.certificates.reload({domain: host.certificate for domain, host in config.hosts.items()})
+            self.config = config
+            server.configure(config)
+            for domain in removed:
+                server.close_host(domain)
+            lines += [f"certificate of {problem}" for problem in problems]
+        return lines or ["nothing changed"]
+
+
+async def _closed(port: IListeningPort) -> None:
+    closing = port.stopListening()
+    if closing is not None:
+        await closing
