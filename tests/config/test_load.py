@@ -17,9 +17,9 @@ from chatrix.config.values import DAY, Duration
 from chatrix.xmpp.jid import JID
 
 PIECES = [
-    "[chatrix]", "[limits]", "[host a.example]", "[module roster]", "[host ", "[component x]", "state", "modules",
-    "c2s", "depth", "certificate", "admins", " = ", "\n", "\n  ", "tcp:1", "a@b", "none", "1 d", "64", "x.pem", "roster", ";",
-    "\x00", "é", "[]",
+    "[chatrix]", "[limits]", "[host a.example]", "[module roster]", "[host ", "[component x]", "[]", "\n", "\n  ",
+    "state", "modules", "c2s", "depth", "certificate", "admins", "tcp:1", "a@b", "none", "1 d", "64", "x.pem", "roster",
+    ";", " = ", "\x00", "é",
 ]  # fmt: skip
 """What an ini is made of, to be put together at random."""
 HOST = "[host example.com]\ncertificate = a.pem\n"
