@@ -2,13 +2,13 @@
 #
 #   make run      install into .venv, make what is missing under var/, start the server; Ctrl-C ends it
 #   make test     install what the tests need, run every check and every test
-#   make fuzz     the framer's property test, for FUZZ_SECONDS (600)
+#   make fuzz     the framer's property tests, for MINUTES (10)
 #   make bench    chatrix, Prosody and ejabberd side by side
 #   make docs     write docs/options.md from the options' own descriptions
 
 PYTHON ?= python3
 VENV ?= .venv
-FUZZ_SECONDS ?= 600
+MINUTES ?= 10
 
 BIN = $(VENV)/bin
 
@@ -23,7 +23,7 @@ test: $(VENV)/.installed-for-tests
 	@exec $(BIN)/python -m tests
 
 fuzz: $(VENV)/.installed-for-tests
-	@CHATRIX_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m tests tests.xmpp.test_framing
+	@exec $(BIN)/python -m tests.xmpp.fuzz_framing --minutes $(MINUTES)
 
 bench: $(VENV)/.installed-for-tests
 	@PATH="$(abspath $(BIN)):$$PATH" bench/run

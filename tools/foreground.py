@@ -32,6 +32,9 @@ def run_in_own_group(command: list[str], terminal: int) -> int:
     _, status = os.waitpid(child, 0)
     os.tcsetpgrp(terminal, ours)
     code = os.waitstatus_to_exitcode(status)
+    # twistd, once it has stopped as it should, ends by the very signal that made it stop.
+    if code == -signal.SIGINT:
+        return 0
     return code if code >= 0 else 128 - code
 
 

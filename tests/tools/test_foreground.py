@@ -18,6 +18,9 @@ SERVER = """\
 import signal, sys
 def end(number, frame):
     print("ended by", signal.Signals(number).name, flush=True)
+    if {status} < 0:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
     sys.exit({status})
 signal.signal(signal.SIGINT, end)
 signal.signal(signal.SIGTERM, end)
@@ -56,6 +59,12 @@ class Foreground(TestCase):
         status, printed = self.make(0, lambda terminal, _: os.write(terminal, CTRL_C))
         self.assertEqual(status, 0, printed)
         self.assertIn("ended by SIGINT", printed)
+        self.assertNotIn("***", printed)
+
+    def test_ending_by_the_signal_is_no_failure(self) -> None:
+        """twistd stops in good order, then ends by the same signal: that is what was asked for."""
+        status, printed = self.make(-1, lambda terminal, _: os.write(terminal, CTRL_C))
+        self.assertEqual(status, 0, printed)
         self.assertNotIn("***", printed)
 
     def test_failure_stays_a_failure(self) -> None:
