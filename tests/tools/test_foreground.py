@@ -1,18 +1,17 @@
 """Ctrl-C on `make run`: the server ends as it wants to, and make sees how."""
 
 import os
-import pty
 import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from select import select
 from tempfile import mkdtemp
 
 from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.imports import ROOT
+from tests.tools.terminal import CTRL_C, CTRL_Z, on_terminal
 
 SERVER = """\
 import signal, sys
@@ -28,31 +27,21 @@ print("listening", flush=True)
 while True:
     signal.pause()
 """
-CTRL_C, CTRL_Z = b"\x03", b"\x1a"
-PATIENCE = 30
 
 
 class Foreground(TestCase):
     """tools/foreground.py between a real make and a terminal."""
 
     def make(self, status: int, act: Callable[[int, int], object]) -> tuple[int, str]:
-        """Run a server below make on a terminal, act once it listens; return make's exit status and what it printed."""
+        """Run a server below make, act once it listens; return make's exit status and what was printed."""
         if not shutil.which("make"):
             raise SkipTest("make is not installed")
         folder = Path(mkdtemp(prefix="chatrix-foreground-"))
         self.addCleanup(shutil.rmtree, folder)
         (folder / "server.py").write_text(SERVER.format(status=status))
-        tool = ROOT / "tools" / "foreground.py"
-        (folder / "Makefile").write_text(f"run:\n\t@exec {sys.executable} {tool} {sys.executable} {folder}/server.py\n")
-        child, terminal = pty.fork()
-        if child == 0:
-            os.execvp("make", ["make", "-C", str(folder), "--no-print-directory", "run"])
-        self.addCleanup(os.close, terminal)
-        printed = read_until(terminal, b"listening")
-        act(terminal, child)
-        printed += read_until(terminal, None)
-        _, wait_status = os.waitpid(child, 0)
-        return os.waitstatus_to_exitcode(wait_status), printed.decode()
+        command = f"{sys.executable} {ROOT}/tools/foreground.py {sys.executable} server.py"
+        (folder / "Makefile").write_text(f"run:\n\t@exec {command}\n")
+        return on_terminal(["make", "--no-print-directory", "run"], folder, b"listening", act)
 
     def test_ctrl_c_ends_the_server_alone(self) -> None:
         """The server hears of Ctrl-C, make does not: no "Interrupt", no "Error 130", status 0."""
@@ -83,21 +72,3 @@ class Foreground(TestCase):
         """SIGTERM to make, as from a script, leaves no server behind."""
         _, printed = self.make(0, lambda _, make: os.kill(make, signal.SIGTERM))
         self.assertIn("ended by SIGTERM", printed)
-
-
-def read_until(terminal: int, wanted: bytes | None) -> bytes:
-    """Return what a terminal prints up to the wanted text, or up to its end."""
-    seen = b""
-    while wanted is None or wanted not in seen:
-        ready, _, _ = select([terminal], [], [], PATIENCE)
-        if not ready:
-            raise AssertionError(f"nothing more came after {seen!r}")
-        try:
-            data = os.read(terminal, 4096)
-        except OSError:
-            # Linux says so when the last program on the terminal has gone.
-            data = b""
-        if not data:
-            break
-        seen += data
-    return seen
