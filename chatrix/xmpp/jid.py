@@ -125,7 +125,7 @@ class JID:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return JID.parse, (self._text,)
+        return _parse, (self._text,)
 
     _bare: JID | None
     _text: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 from hypothesis import HealthCheck, settings
@@ -23,7 +24,8 @@ def main() -> None:
             if time.monotonic() > end:
                 break
         rounds += 1
-        print(f"{rounds} rounds", flush=True)
+        sys.stdout.write(f"{rounds} rounds of {profile.max_examples}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
