@@ -126,6 +126,7 @@ class Worker(Service):
                 await deferLater(self.reactor, 0.1)
             for stream in tuple(self.pulse.streams):
                 stream.abort()
+            await come_to_an_end(self.reactor, FAREWELL)
             for module in reversed(server.modules.values()):
                 await module.stop()
         self.certificates.stop_watching()
