@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from lxml import etree
 
+from chatrix.xmpp.name_memory import forget_names
 from chatrix.xmpp.namespaces import NS_XML
 
 XML_LANG: Final = f"{{{NS_XML}}}lang"
@@ -88,17 +89,35 @@ def _clark(attributes: Mapping[str, str] | None) -> dict[str, str] | None:
     return {XML_LANG if name == "xml:lang" else name: value for name, value in attributes.items()}
 
 
-_parser = etree.XMLParser(
-    encoding="utf-8",
-    resolve_entities=False,
-    no_network=True,
-    load_dtd=False,
-    remove_comments=True,
-    remove_pis=True,
-    collect_ids=False,
-)
-_parser.set_element_class_lookup(etree.ElementDefaultClassLookup(element=Element))
-Element.PARSER = _parser  # type: ignore[attr-defined]
+_FORGET_AFTER: Final = 4 << 20
+"""Bytes parsed after which libxml2 forgets the names in them."""
+
+
+class _Parser:
+    """The parser of all trees, and how much it may have learnt."""
+
+    __slots__ = ("learnt", "parser")
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Make a new one."""
+        self.learnt = 0
+        self.parser = etree.XMLParser(
+            encoding="utf-8",
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            remove_comments=True,
+            remove_pis=True,
+            collect_ids=False,
+        )
+        self.parser.set_element_class_lookup(etree.ElementDefaultClassLookup(element=Element))
+        Element.PARSER = self.parser  # type: ignore[attr-defined]
+
+
+_shared = _Parser()
 
 
 def parse(raw: bytes) -> Element:
@@ -106,8 +125,13 @@ def parse(raw: bytes) -> Element:
 
     Raises: ValueError when libxml2 refuses it; expat accepts a little more, for instance namespace names with blanks.
     """
+    shared = _shared
+    shared.learnt += len(raw)
+    if shared.learnt > _FORGET_AFTER:
+        forget_names()
+        shared.renew()
     try:
-        return etree.fromstring(raw, _parser)  # type: ignore[return-value]
+        return etree.fromstring(raw, shared.parser)  # type: ignore[return-value]
     except etree.XMLSyntaxError as error:
         raise ValueError("not acceptable to libxml2") from error
 
