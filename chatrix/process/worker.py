@@ -21,6 +21,7 @@ from chatrix.net.c2s import C2S
 from chatrix.net.certificates import Certificates
 from chatrix.net.pulse import Pulse
 from chatrix.server.account import server_secret
+from chatrix.server.background import come_to_an_end
 from chatrix.server.loading import load_modules, module_options, module_words
 from chatrix.server.server import Server
 from chatrix.store.database import DatabaseOutdated, open_database
