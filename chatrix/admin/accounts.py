@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
+import chatrix.store.database
+import twisted
 from chatrix.admin.errors import AdminError
 from chatrix.config.load import Config
 from chatrix.config.problems import nearest
@@ -69,21 +71,29 @@ def become_owner(state: Path) -> None:
     """As root, go on as the user whose folder this is: files that root makes there would lock the server out.
 
     Nothing for others, for a folder that is root's own, and for one that does not exist yet.
+
+    Raises: AdminError when that user cannot even read this program.
     """
     if os.geteuid() != 0 or not state.exists():
         return
     owner = state.stat()
     if owner.st_uid == 0:
         return
+    name = str(owner.st_uid)
     try:
         user = pwd.getpwuid(owner.st_uid)
     except KeyError:
         os.setgroups([owner.st_gid])
     else:
-        os.initgroups(user.pw_name, owner.st_gid)
+        name = user.pw_name
+        os.initgroups(name, owner.st_gid)
         os.environ["HOME"] = user.pw_dir  # PostgreSQL's password may be in .pgpass there
     os.setgid(owner.st_gid)
     os.setuid(owner.st_uid)
+    # Python's own library, that of the virtual environment, and ours: more of each is imported later.
+    for module in (os, twisted, chatrix.store.database):
+        if not os.access(str(module.__file__), os.R_OK):
+            raise AdminError(f"{state} belongs to {name}, who cannot read this program in {module.__file__}")
 
 
 def account_jid(text: str, config: Config) -> JID:

@@ -1,0 +1,100 @@
+"""What a server that runs, here in memory, does on the commands of `chatrixctl`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from chatrix.admin.commands import commands
+from chatrix.admin.errors import AdminError
+from chatrix.testing.client import Client, error_condition
+from chatrix.testing.host import MemoryHost
+from chatrix.testing.login import log_in
+from tests.certificates import leaf
+
+
+class Commands(TestCase):
+    """status, reload, account changed."""
+
+    def setUp(self) -> Any:
+        """A server with two accounts."""
+        return Deferred.fromCoroutine(self.start())
+
+    def tearDown(self) -> Any:
+        """Stop it."""
+        return Deferred.fromCoroutine(self.host.stop())
+
+    async def start(self) -> None:
+        """Start it, without a socket."""
+        certificate = leaf("localhost")
+        self.host = MemoryHost(
+            "localhost", certificate.pem, certificate.authority_pem, Path(self.mktemp()), reactor, modules="ping"
+        )
+        await self.host.start()
+        self.commands = commands(self.host.worker)
+        for name in ("juliet", "romeo"):
+            await self.host.add_account(f"{name}@localhost", "secret")
+
+    async def client(self, jid: str) -> Client:
+        """A client that is logged in."""
+        client = Client(jid, jid, "secret", reactor)
+        await self.host.connect(client)
+        await log_in(client)
+        return client
+
+    async def refusal(self, command: str, **arguments: Any) -> str:
+        """What the server says against a command."""
+        error: AdminError = await self.assertFailure(
+            Deferred.fromCoroutine(self.commands[command](**arguments)),  # type: ignore[arg-type]
+            AdminError,
+        )
+        return str(error)
+
+    async def test_status(self) -> None:
+        """What runs and who is there."""
+        before = await self.commands["status"]()
+        client = await self.client("juliet@localhost/a")
+        status = await self.commands["status"]()
+        self.assertEqual((before["sessions"], status["sessions"]), (0, 1))
+        self.assertEqual((status["hosts"], status["modules"]), (["localhost"], ["ping"]))
+        self.assertEqual((status["state"], status["process"]), ("running", os.getpid()))
+        await client.close()
+
+    async def test_status_before_it_runs(self) -> None:
+        """A server that has stopped, or has not started, still answers."""
+        await self.host.stop()
+        self.assertEqual((await self.commands["status"]())["state"], "starting or stopping")
+        self.assertEqual(await self.commands["account changed"](account="juliet@localhost", change="deleted"), 0)
+
+    async def test_reload(self) -> None:
+        """The lines say what is different; a wrong ini changes nothing and says why."""
+        self.assertEqual(await self.commands["reload"](), ["nothing changed"])
+        good = self.host.ini.read_text()
+        self.host.ini.write_text(good + "\n[limits]\ndepth = 70\n")
+        self.assertEqual(await self.commands["reload"](), ["[limits] depth: 64 -> 70"])
+        self.host.ini.write_text(good + "\n[limits]\ndpeth = 80\n")
+        self.assertIn('unknown option "dpeth" in [limits]; did you mean "depth"?', await self.refusal("reload"))
+        assert self.host.worker.server is not None
+        self.assertEqual(self.host.worker.server.limits.depth, 70)
+
+    async def test_account_changed(self) -> None:
+        """Every session of the account ends, and no other; the count is the answer."""
+        for change, name in (("password", "juliet"), ("deleted", "romeo")):
+            ended = [await self.client(f"{name}@localhost/{resource}") for resource in "ab"]
+            other = await self.client(f"{'romeo' if name == 'juliet' else 'juliet'}@localhost/other")
+            answer = await self.commands["account changed"](account=f"{name}@localhost", change=change)
+            self.assertEqual(answer, 2)
+            for client in ended:
+                self.assertEqual(error_condition(await client.next()), "not-authorized")
+                await client.disconnected()
+            self.assertEqual(len(await other.ping("localhost")), 0)
+            await other.close()
+
+    async def test_nobody_there(self) -> None:
+        """An account without sessions, and what is no account or no change."""
+        self.assertEqual(await self.commands["account changed"](account="juliet@localhost", change="password"), 0)
+        self.assertIn("not an account", await self.refusal("account changed", account="@", change="password"))
+        self.assertIn("no such change", await self.refusal("account changed", account="a@localhost", change="x"))
