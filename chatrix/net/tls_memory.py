@@ -9,8 +9,9 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from chatrix.net.flush import OPEN, FlushedTransport, Flusher
-from chatrix.net.tls import RECORD, TLSLayer
+from chatrix.net.flush import Flusher
+from chatrix.net.tls_layer import RECORD, TLSLayer
+from chatrix.net.transport import OPEN, FlushedTransport
 
 CIPHERTEXT = RECORD + 2048
 """Ciphertext of one record at most (RFC 5246 section 6.2.3)."""
@@ -81,7 +82,7 @@ class MemoryTLSLayer(TLSLayer):
             # A record without data: a key update, a session ticket, an alert that may be ignored.
             self._send_waiting()
         except SSL.Error as error:
-            problem = error
+            problem = error.with_traceback(None)
         if pieces:
             self.protocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if problem is not None and self._closing is OPEN:
