@@ -14,6 +14,7 @@ from typing import Protocol
 
 from chatrix.store.migrate import migrate
 from chatrix.testing.accounts import add_accounts
+from chatrix.testing.host import MODULES
 from tests.certificates import leaf
 
 ROOT = Path(__file__).parent.parent
@@ -153,17 +154,19 @@ class Script:
 class RunningServer:
     """chatrix on free ports of 127.0.0.1, for `hosts`, below a temporary folder.
 
-    `options` are lines for the section [chatrix]; `sections` is what follows the hosts.
+    `options` are lines for the section [chatrix]; `sections` is what follows the hosts. `under` is a command that runs
+    the one given to it, such as prlimit.
     """
 
     def __init__(
         self,
         hosts: Sequence[str] = ("localhost",),
         *,
-        modules: str = "disco roster presence ping version time offline",
+        modules: str = MODULES,
         database: str = "sqlite:chatrix.sqlite",
         options: str = "",
         sections: str = "",
+        under: Sequence[str] = (),
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="chatrix-test-"))
         self.port, self.tls_port = free_ports(2)
@@ -183,7 +186,7 @@ class RunningServer:
         ]
         self.ini.write_text("\n".join(lines) + "\n")
         self.program = Program(
-            [*twistd_command(), "-n", f"--pidfile={self.folder}/pid", "chatrix", "-c", str(self.ini)]
+            [*under, *twistd_command(), "-n", f"--pidfile={self.folder}/pid", "chatrix", "-c", str(self.ini)]
         )
 
     def start(self, test: Test | None = None) -> None:

@@ -4,7 +4,7 @@ from lxml import etree
 
 from chatrix.testing.client import Client, ConnectionClosed, TimedOut, error_condition, is_stream_error
 from chatrix.testing.login import LoginFailed, log_in
-from chatrix.testing.matching import Mismatch, as_text, fill_in, match, match_in_any_order
+from chatrix.testing.matching import NS_STREAM, Mismatch, as_text, fill_in, match, match_in_any_order
 from chatrix.testing.scram import ScramFailed
 from chatrix.testing.stage import Stage
 from chatrix.testing.transcript import (
@@ -98,6 +98,9 @@ class _Performance:
                         client.inbox.clear()
             case GetsStreamError():
                 element = await self._client(step).next()
+                if element.tag == f"{{{NS_STREAM}}}stream":
+                    # An error before the server's header is preceded by one (RFC 6120 section 4.9.1.2).
+                    element = await self._client(step).next()
                 if not is_stream_error(element) or error_condition(element) != step.condition:
                     raise Mismatch(f"got {as_text(element)}")
                 await self._client(step).stream_closed()
