@@ -1,8 +1,8 @@
 """Opening a database by its URL, and the errors that both engines raise in place of their own."""
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from chatrix.interfaces import IDatabase
@@ -65,14 +65,11 @@ def is_postgresql(url: str) -> bool:
 
 
 def redacted(url: str) -> str:
-    """The URL as it may be shown: without the password."""
-    parts = urlsplit(url)
-    user, at, address = parts.netloc.rpartition("@")
-    query = "&".join(
-        f"{word.partition('=')[0]}=..." if word.lower().startswith(("password=", "sslpassword=")) else word
-        for word in parts.query.split("&")
-    )
-    return urlunsplit(parts._replace(netloc=user.partition(":")[0] + at + address, query=query))
+    """The URL as it may be shown: without a password, be the URL never so wrong."""
+    scheme, slashes, rest = url.partition("://")
+    user, at, address = rest.rpartition("@")
+    shown = scheme + slashes + user.partition(":")[0] + at + address
+    return re.sub(r"(password=)[^&]*", r"\1...", shown, flags=re.IGNORECASE)
 
 
 def open_database(url: str, state: str, reactor: Any) -> "IDatabase":

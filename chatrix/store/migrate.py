@@ -9,9 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from chatrix.store import sqlite
+from chatrix.store import sqlite_file
 from chatrix.store.database import DatabaseError, DatabaseOutdated, is_postgresql, redacted, sqlite_path
 from chatrix.store.revisions import MIGRATIONS, check_revision
+
+PATIENCE = 60.0
+"""Seconds to wait for another process that migrates."""
 
 
 def migrate(url: str, state: str, migrations: Path = MIGRATIONS) -> bool:
@@ -31,28 +34,26 @@ def migrate(url: str, state: str, migrations: Path = MIGRATIONS) -> bool:
 
 
 def _migrate_sqlite(path: str, migrations: Path) -> bool:
-    sqlite.create_file(path)
+    sqlite_file.create_file(path)
     try:
-        with closing(sqlite.connect(path)) as connection:
-            if _is_current(path, sqlite.revision(connection), migrations):
+        with closing(sqlite_file.connect(path, PATIENCE)) as connection:
+            if _is_current(path, sqlite_file.revision(connection), migrations):
                 return False
             # A table that is rebuilt must not take with it what refers to it.
             connection.execute("PRAGMA foreign_keys=OFF")
-            _upgrade("sqlite://", lambda: connection, "BEGIN EXCLUSIVE", migrations)
-            if connection.execute("PRAGMA foreign_key_check").fetchone():
-                raise DatabaseError(f"{path}: after the migration, rows refer to rows that do not exist")
+            _upgrade("sqlite://", lambda: connection, "BEGIN EXCLUSIVE", migrations, check="PRAGMA foreign_key_check")
     except sqlite3.Error as error:
-        raise sqlite.translated(error, path) from error
+        raise sqlite_file.translated(error, path) from error
     return True
 
 
 def _migrate_postgresql(url: str, migrations: Path) -> bool:
-    from chatrix.store import postgres
+    from chatrix.store import libpq
 
-    with postgres.connected(url) as connection:
-        if _is_current(redacted(url), postgres.revision(connection), migrations):
+    with libpq.connected(url) as connection:
+        if _is_current(redacted(url), libpq.revision(connection), migrations):
             return False
-        _upgrade("postgresql+psycopg2://", lambda: connection, postgres.LOCK_FOR_MIGRATION, migrations)
+        _upgrade("postgresql+psycopg2://", lambda: connection, libpq.LOCK_FOR_MIGRATION, migrations)
     return True
 
 
@@ -64,8 +65,11 @@ def _is_current(where: str, revision: str | None, migrations: Path) -> bool:
     return True
 
 
-def _upgrade(dialect: str, connect: Callable[[], Any], lock: str, migrations: Path) -> None:
-    """Run what is missing, on the one connection, in one transaction that begins with the lock."""
+def _upgrade(dialect: str, connect: Callable[[], Any], lock: str, migrations: Path, check: str = "") -> None:
+    """Run what is missing, on the one connection, in one transaction that begins with the lock.
+
+    `check` is a query that finds nothing when all is well.
+    """
     import sqlalchemy
     from alembic.command import upgrade
     from alembic.config import Config
@@ -79,6 +83,8 @@ def _upgrade(dialect: str, connect: Callable[[], Any], lock: str, migrations: Pa
             connection.exec_driver_sql(lock)
             config.attributes["connection"] = connection
             upgrade(config, "head")
+            if check and connection.exec_driver_sql(check).first():
+                raise DatabaseError("after the migration rows refer to rows that do not exist; nothing was changed")
             connection.commit()
     except DBAPIError as error:
         # What the driver raised is what our callers translate.

@@ -7,8 +7,8 @@ Security: talks to the server that the admin named. Passwords are in the URL or 
 never logged; what the server says about a failure is logged without its details, which quote what is stored.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg2
@@ -22,17 +22,9 @@ from txpostgres import txpostgres
 from zope.interface import implementer
 
 from chatrix.interfaces import IDatabase, IStatements
-from chatrix.store.database import (
-    DatabaseConflict,
-    DatabaseCorrupt,
-    DatabaseError,
-    DatabaseFull,
-    DatabaseLocked,
-    DatabaseReadOnly,
-    DatabaseUnavailable,
-    redacted,
-)
+from chatrix.store.database import DatabaseError, DatabaseUnavailable, redacted
 from chatrix.store.executing import Executing, Row, Transaction
+from chatrix.store.libpq import BYTES, CONNECT_SECONDS, HAS_REVISION, SETTINGS, translated
 from chatrix.store.revisions import REVISION_OF_DATABASE, check_revision
 from chatrix.store.statements import Statement
 from chatrix.store.turns import Turns
@@ -46,78 +38,11 @@ PATIENCE = 5.0
 """Seconds that a request waits for a connection, or for a lock."""
 WAITING = 5000
 """Requests that may wait for a connection."""
-CONNECT_SECONDS = 10.0
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 """Seconds between attempts to connect: doubled each time, up to this."""
 
-SETTINGS = {
-    "application_name": "chatrix",
-    "client_encoding": "UTF8",
-    # A server that vanished without a word is noticed after so many milliseconds.
-    "tcp_user_timeout": "10000",
-    "keepalives_idle": "30",
-}
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %(patience)s, false)"
-HAS_REVISION = "SELECT to_regclass('alembic_version') IS NOT NULL"
-LOCK_FOR_MIGRATION = "SELECT pg_advisory_xact_lock(7166374872)"
-
-# PostgreSQL's appendix A: classes by their first two characters, and single codes
-ERRORS: dict[str, type[DatabaseError]] = {
-    "08": DatabaseUnavailable,
-    "22": DatabaseError,
-    "23": DatabaseConflict,
-    "25006": DatabaseReadOnly,
-    "40": DatabaseUnavailable,
-    "53": DatabaseUnavailable,
-    "53100": DatabaseFull,
-    "55P03": DatabaseLocked,
-    "57": DatabaseUnavailable,
-    "58": DatabaseUnavailable,
-    "XX001": DatabaseCorrupt,
-    "XX002": DatabaseCorrupt,
-}
-
-# bytea comes as bytes, as it does from SQLite, not as a memoryview
-_BYTES = psycopg2.extensions.new_type(
-    psycopg2.BINARY.values,
-    "BYTES",
-    lambda value, cursor: None if value is None else bytes(psycopg2.BINARY(value, cursor)),
-)
-
-
-def translated(error: psycopg2.Error, where: str) -> DatabaseError:
-    """The error in the words that both engines share; without the server's details, which quote what is stored."""
-    code = error.pgcode or ""
-    words = (error.diag.message_primary if error.diag else None) or str(error).strip() or type(error).__name__
-    lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or not code
-    kind = ERRORS.get(code) or ERRORS.get(code[:2]) or (DatabaseUnavailable if lost else DatabaseError)
-    return kind(f"{where}: {words}{f' ({code})' if code else ''}")
-
-
-@contextmanager
-def connected(url: str) -> Iterator[Any]:
-    """A connection for work without a reactor: migrations. Blocking.
-
-    Raises: DatabaseError, also in place of what psycopg2 raises inside.
-    """
-    try:
-        with closing(psycopg2.connect(url, connect_timeout=int(CONNECT_SECONDS), **SETTINGS)) as connection:
-            yield connection
-    except psycopg2.Error as error:
-        raise translated(error, redacted(url)) from error
-
-
-def revision(connection: Any) -> str | None:
-    """The revision of the tables; None when there are none."""
-    with connection.cursor() as cursor:
-        cursor.execute(HAS_REVISION)
-        found = None
-        if cursor.fetchone()[0]:
-            cursor.execute(REVISION_OF_DATABASE)
-            found = cursor.fetchone()
-    connection.rollback()
-    return str(found[0]) if found else None
 
 
 def _uninterrupted(asked: "Deferred[T]") -> "Deferred[T]":
@@ -245,14 +170,16 @@ class PostgresDatabase(Executing):
             self._connect_another()
 
     async def close(self) -> None:
-        # The last in the line: all who came before have had their turn. Whoever keeps it too long is not waited for.
-        with suppress(DatabaseUnavailable):
-            for _ in range(len(self._connections)):
-                await self._turns.take()
         self._open = False
-        self._turns.close()
         for attempt in list(self._connecting):
             attempt.cancel()
+        # The last in the line: all who came before have had their turn. Whoever keeps it too long is not waited for.
+        taken = 0
+        with suppress(DatabaseUnavailable):
+            while taken < len(self._connections):
+                await self._turns.take()
+                taken += 1
+        self._turns.close()
         for connection in list(self._connections):
             connection.close()
         # txpostgres tells the end of what was under way in the reactor's next turn.
@@ -377,7 +304,7 @@ class PostgresDatabase(Executing):
         too_late = self._reactor.callLater(CONNECT_SECONDS, connection.close)
         try:
             await _uninterrupted(connection.connect(self._url, **SETTINGS))
-            psycopg2.extensions.register_type(_BYTES, connection.pollable())
+            psycopg2.extensions.register_type(BYTES, connection.pollable())
             await session.ask(SET_LOCK_TIMEOUT, {"patience": f"{self._patience * 1000:.0f}ms"})
         except psycopg2.Error as error:
             connection.close()

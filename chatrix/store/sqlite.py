@@ -11,24 +11,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatrix.interfaces import IDatabase, IStatements
-from chatrix.store.database import (
-    DatabaseConflict,
-    DatabaseCorrupt,
-    DatabaseError,
-    DatabaseFull,
-    DatabaseLocked,
-    DatabaseReadOnly,
-    DatabaseUnavailable,
-)
+from chatrix.store.database import DatabaseCorrupt, DatabaseLocked, DatabaseReadOnly, DatabaseUnavailable
 from chatrix.store.executing import Executing, Row, Transaction
-from chatrix.store.revisions import REVISION_OF_DATABASE, check_revision
+from chatrix.store.revisions import check_revision
+from chatrix.store.sqlite_file import connect, create_file, revision, translated
 from chatrix.store.statements import Statement
 from chatrix.store.turns import Turns
 
@@ -40,62 +32,8 @@ PATIENCE = 5.0
 WAITING = 5000
 """Requests that may wait for the writer."""
 
-# https://sqlite.org/rescode.html; the lowest byte of the extended code
-ERRORS: dict[int, tuple[type[DatabaseError], str]] = {
-    sqlite3.SQLITE_BUSY: (DatabaseLocked, "locked by another program"),
-    sqlite3.SQLITE_LOCKED: (DatabaseLocked, "locked"),
-    sqlite3.SQLITE_FULL: (DatabaseFull, "the disk is full"),
-    sqlite3.SQLITE_READONLY: (DatabaseReadOnly, "not writable"),
-    sqlite3.SQLITE_PERM: (DatabaseReadOnly, "not permitted"),
-    sqlite3.SQLITE_IOERR: (DatabaseUnavailable, "the disk reports an error"),
-    sqlite3.SQLITE_CANTOPEN: (DatabaseUnavailable, "cannot be opened"),
-    sqlite3.SQLITE_CORRUPT: (DatabaseCorrupt, "damaged"),
-    sqlite3.SQLITE_NOTADB: (DatabaseCorrupt, "not an SQLite database"),
-    sqlite3.SQLITE_CONSTRAINT: (DatabaseConflict, "in conflict with what is stored"),
-}
-
-
 REOPENED = frozenset({DatabaseUnavailable, DatabaseCorrupt, DatabaseReadOnly})
 """After these the connection is made anew: the file may be another one, or well again, next time."""
-
-
-def translated(error: sqlite3.Error, path: str) -> DatabaseError:
-    """The error in the words that both engines share."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    kind, words = ERRORS.get(code & 0xFF, (DatabaseError, str(error)))
-    name = getattr(error, "sqlite_errorname", "")
-    return kind(f"{path}: {words} ({name})" if name else f"{path}: {words}")
-
-
-def create_file(path: str) -> None:
-    """Make sure that the file exists and that nobody but its owner may read it; SQLite's other files follow its mode.
-
-    Raises: DatabaseUnavailable when it cannot be created.
-    """
-    try:
-        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            if os.fstat(file).st_mode & 0o077:
-                os.fchmod(file, 0o600)
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise DatabaseUnavailable(f"{path}: {error.strerror}") from error
-
-
-def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection to the file, which must exist, as all of chatrix uses it; without the module's own transactions."""
-    uri = f"file:{quote(path)}?mode={'ro' if read_only else 'rw'}"
-    # A read on the reactor's thread never waits: when it is locked out, it goes to the writer's thread.
-    connection = sqlite3.connect(uri, timeout=0 if read_only else PATIENCE, isolation_level=None, uri=True)
-    if not read_only:
-        connection.execute("PRAGMA journal_mode=WAL")
-        # What is acknowledged must survive a power cut: NORMAL would only survive the end of this process.
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA journal_size_limit=16777216")
-    return connection
 
 
 class _Thread:
@@ -110,7 +48,7 @@ class _Thread:
 
     def do(self, function: Callable[[], R]) -> "Deferred[R]":
         """The function's result, from the thread."""
-        # Not to be cancelled: what the thread has begun it will finish, and others wait until it has.
+        # Whoever cancels only stops waiting; the thread finishes what it has begun, and then does what comes next.
         done: Deferred[R] = Deferred()
         self._work.put((done, function))
         return done
@@ -158,8 +96,11 @@ def leave(connection: sqlite3.Connection) -> None:
 class _Writer(Executing):
     """The connection that writes. Whoever calls `run` has the turn; methods without `async` are for the thread."""
 
-    def __init__(self, path: str, thread: _Thread, prepare: Callable[[sqlite3.Connection], object] | None) -> None:
+    def __init__(
+        self, path: str, patience: float, thread: _Thread, prepare: Callable[[sqlite3.Connection], object] | None
+    ) -> None:
         self._path = path
+        self._patience = patience
         self._thread = thread
         self._prepare = prepare
         self._connection: sqlite3.Connection | None = None
@@ -197,7 +138,7 @@ class _Writer(Executing):
     def _do(self, function: Callable[[sqlite3.Connection], R]) -> R:
         try:
             if self._connection is None:
-                self._connection = connect(self._path)
+                self._connection = connect(self._path, self._patience)
                 if self._prepare is not None:
                     self._prepare(self._connection)
             return function(self._connection)
@@ -231,6 +172,7 @@ class SqliteDatabase(Executing):
         """`prepare` is called with each connection that writes; tests make the file as small as a full disk would."""
         self._path = path
         self._reactor = reactor
+        self._patience = patience
         self._prepare = prepare
         self._writer: _Writer | None = None
         self._thread: _Thread | None = None
@@ -240,9 +182,11 @@ class SqliteDatabase(Executing):
         self._turns.give(None)
 
     async def open(self) -> None:
+        if not os.path.exists(self._path):
+            check_revision(self._path, None)
         create_file(self._path)
         self._thread = _Thread(self._reactor)
-        self._writer = _Writer(self._path, self._thread, self._prepare)
+        self._writer = _Writer(self._path, self._patience, self._thread, self._prepare)
         try:
             check_revision(self._path, await self._writer.do(revision))
         except BaseException:
@@ -299,7 +243,8 @@ class SqliteDatabase(Executing):
             raise DatabaseUnavailable(f"{self._path}: not open")
         try:
             if self._reader is None:
-                self._reader = connect(self._path, read_only=True)
+                # Reading never waits here: when it is locked out, `run` asks the writer's thread.
+                self._reader = connect(self._path, 0, read_only=True)
             return one(statement, self._reader, ordered)
         except sqlite3.Error as error:
             ours = translated(error, self._path)
@@ -321,11 +266,3 @@ def begin(connection: sqlite3.Connection) -> None:
 def commit(connection: sqlite3.Connection) -> None:
     """Make the transaction last."""
     connection.execute("COMMIT")
-
-
-def revision(connection: sqlite3.Connection) -> str | None:
-    """The revision of the tables; None when there are none."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
-        return None
-    row = connection.execute(REVISION_OF_DATABASE).fetchone()
-    return str(row[0]) if row else None
