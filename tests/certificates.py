@@ -87,7 +87,8 @@ def leaf(
 ) -> Leaf:
     """A certificate for these DNS names, valid from `starts` to `expires` (days from now).
 
-    `key_type` is ec, rsa or ed25519; another `serial` is another certificate. `digest` is of the signature: sha256, ...
+    `key_type` is ec, rsa, ed25519 or weak; `digest` (of the signature) is a name in DIGESTS; another `serial`
+    makes another certificate.
     """
     issuer, issuer_key = authority()
     key = _new_key(key_type)
@@ -117,6 +118,8 @@ def self_signed(*names: str) -> Leaf:
 def _new_key(key_type: str) -> Key:
     if key_type == "rsa":
         return rsa.generate_private_key(65537, 2048)
+    if key_type == "weak":
+        return rsa.generate_private_key(65537, 1024)
     if key_type == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
     return ec.generate_private_key(ec.SECP256R1())

@@ -127,7 +127,7 @@ def read(place: Place) -> Pair:
     try:
         certificates = x509.load_pem_x509_certificates(text)
     except ValueError:
-        raise CertificateError(f"{place.certificate}: no certificate in PEM format") from None
+        raise CertificateError(f"{place.certificate}: damaged, or without a certificate in PEM format") from None
     if b"PRIVATE KEY-----" not in key_text:
         raise CertificateError(f"{place.key}: no private key in PEM format")
     try:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet import reactor
+from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -20,6 +20,8 @@ from chatrix.net.certificate_files import Pair, Place
 from chatrix.net.tls import start_tls
 from chatrix.net.tls_policy import server_context
 from tests.certificates import Leaf, leaf
+
+reactor: Any = installed_reactor
 
 PATIENCE = 20.0
 """Seconds until a blocking client gives up: far more than any test takes."""
@@ -89,9 +91,9 @@ class LoopbackTestCase(TestCase):
             self.accepted.append(protocol)
             return protocol
 
-        factory = Factory()
+        factory = ServerFactory()
         factory.buildProtocol = build  # type: ignore[method-assign, assignment]
-        self.port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(self._end)
 
     async def _end(self) -> None:
