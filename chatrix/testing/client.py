@@ -3,11 +3,12 @@
 The one exception: it answers the pings with which a barrier waits for other people's stanzas (see `ping`).
 """
 
+from collections.abc import Callable
 from xml.parsers.expat import ExpatError
 
 from lxml import etree
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime, ITransport
+from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -35,8 +36,8 @@ class Client(Protocol):
         """As wished for; after log-in the full JID the server has bound."""
         self.password = password
         self.inbox: list[etree._Element] = []
-        self.tls: IOpenSSLClientConnectionCreator | None = None
-        """How to start TLS; None when the pipe cannot, or is encrypted already."""
+        self.encrypt: Callable[[], None] | None = None
+        """Begins TLS; the stage sets it on a connection that is not encrypted yet."""
         self.bound = False
         self.lost: Failure | None = None
         self.reader = StreamReader()
@@ -61,9 +62,10 @@ class Client(Protocol):
         self.reader = StreamReader()
 
     def start_tls(self) -> None:
-        """Begin the handshake. In a pipe without TLS this does nothing."""
-        if self.tls is not None:
-            self.transport.startTLS(self.tls)  # type: ignore[union-attr]
+        """Begin the handshake."""
+        assert self.encrypt is not None, f"{self.name} has TLS already"
+        encrypt, self.encrypt = self.encrypt, None
+        encrypt()
 
     async def next(self) -> etree._Element:
         """Take the next element. Raises: ConnectionClosed, TimedOut."""

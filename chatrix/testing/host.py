@@ -2,10 +2,11 @@
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.interfaces import IConnector, IListeningPort, IReactorTCP, IReactorTime
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from zope.interface import implementer
 
@@ -35,6 +36,7 @@ certificate = host.pem
 """
 
 
+@implementer(IReactorTCP)
 class SocketlessReactor:
     """Somebody else's reactor, with ports that only `MemoryHost.connect` can reach."""
 
@@ -50,6 +52,18 @@ class SocketlessReactor:
         self.factories[port] = factory
         factory.doStart()
         return _Port(lambda: self.factories.pop(port).doStop())
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30,
+        bindAddress: tuple[str, int] | None = None,
+    ) -> IConnector:
+        """Connect for real: to a database, say."""
+        connector: IConnector = self._reactor.connectTCP(host, port, factory, timeout, bindAddress)
+        return connector
 
 
 @implementer(IListeningPort)
@@ -124,8 +138,7 @@ class MemoryHost:
         """Connect by a pipe."""
         options = optionsForClientTLS(client.domain, trustRoot=self._authority)
         server = self._reactor.factories[TLS_PORT if tls else PORT].buildProtocol(Here())
-        join(client, server, self.clock)
+        near = join(client, server, self.clock)
+        client.encrypt = partial(near.start_tls, options)
         if tls:
-            client.transport.startTLS(options)  # type: ignore[union-attr]
-        else:
-            client.tls = options
+            client.start_tls()

@@ -20,7 +20,7 @@ class LoginFailed(Exception):
 async def log_in(client: Client) -> None:
     """Take a fresh connection to a bound resource. Raises: LoginFailed, ConnectionClosed, TimedOut, ScramFailed."""
     features = await open_stream(client)
-    if features.find(f"{{{NS_TLS}}}starttls") is not None and client.tls is not None:
+    if features.find(f"{{{NS_TLS}}}starttls") is not None and client.encrypt is not None:
         client.send(f"<starttls xmlns='{NS_TLS}'/>")
         await _take(client, f"{{{NS_TLS}}}proceed")
         client.start_tls()

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import (
     ITransport,
 )
 from twisted.internet.protocol import Factory
+from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -28,10 +29,11 @@ class Here:
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
-class PipeEnd:
-    """One end; `protocol` sits on it."""
+class PipeEnd(StringTransport):
+    """One end; `protocol` sits on it. Of Twisted's transport for tests only the shape is left."""
 
     def __init__(self, protocol: IProtocol, reactor: IReactorTime) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.protocol = protocol
         self.reactor = reactor
         self.other: PipeEnd
@@ -101,7 +103,7 @@ class PipeEnd:
 
     # TLS for the client's side
 
-    def startTLS(self, options: IOpenSSLClientConnectionCreator) -> None:
+    def start_tls(self, options: IOpenSSLClientConnectionCreator) -> None:
         """Put Twisted's TLS between this end and its protocol, as the client."""
         self.protocol = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(options, True, Factory()), self.protocol)
         self.protocol.makeConnection(self)
@@ -128,9 +130,10 @@ class PipeEnd:
             self.protocol.connectionLost(self._closing)
 
 
-def join(client: IProtocol, server: IProtocol, reactor: IReactorTime) -> None:
-    """Connect two protocols."""
+def join(client: IProtocol, server: IProtocol, reactor: IReactorTime) -> PipeEnd:
+    """Connect two protocols; return the client's end."""
     near, far = PipeEnd(client, reactor), PipeEnd(server, reactor)
     near.other, far.other = far, near
     server.makeConnection(far)
     client.makeConnection(near)
+    return near

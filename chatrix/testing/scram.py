@@ -16,10 +16,10 @@ class ScramFailed(Exception):
 class ScramClient:
     """One log-in: `first()`, then `final(challenge)`, then `check(success)`."""
 
-    def __init__(self, mechanism: str, username: str, password: str) -> None:
+    def __init__(self, mechanism: str, username: str, password: str, nonce: str = "") -> None:
         self._hash = HASHES[mechanism]
         self._password = password.encode()
-        self._nonce = secrets.token_urlsafe(18)
+        self._nonce = nonce or secrets.token_urlsafe(18)
         self._first_bare = f"n={username.replace('=', '=3D').replace(',', '=2C')},r={self._nonce}"
         self._server_signature = b""
 

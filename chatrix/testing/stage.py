@@ -1,6 +1,7 @@
 """Where a transcript is performed: something that makes accounts and connections. `TCPStage` uses sockets."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
@@ -20,7 +21,7 @@ class Stage(Protocol):
         """Make an account that nobody has used."""
 
     async def connect(self, client: Client, tls: bool = False) -> None:
-        """Connect; with `tls` to a port that speaks TLS from the first byte. Sets `client.tls` if it can STARTTLS."""
+        """Connect; with `tls` to a port that speaks TLS from the first byte. Else sets `client.encrypt`."""
 
 
 class TCPStage:
@@ -51,7 +52,6 @@ class TCPStage:
         options = optionsForClientTLS(client.domain, trustRoot=self._authority)
         endpoint = TCP4ClientEndpoint(self._reactor, self._address, self._tls_port if tls else self._port)
         await endpoint.connect(Factory.forProtocol(lambda: client))
+        client.encrypt = partial(client.transport.startTLS, options)  # type: ignore[union-attr]
         if tls:
-            client.transport.startTLS(options)  # type: ignore[union-attr]
-        else:
-            client.tls = options
+            client.start_tls()
