@@ -30,7 +30,7 @@ class TimedOut(Exception):
 class Client(Protocol):
     """One connection and what has come over it."""
 
-    def __init__(self, name: str, jid: str, password: str, clock: IReactorTime, patience: float = 5) -> None:
+    def __init__(self, name: str, jid: str, password: str, clock: IReactorTime, patience: float = 10) -> None:
         self.name = name
         self.jid = jid
         """As wished for; after log-in the full JID the server has bound."""
