@@ -6,15 +6,18 @@ A stanza that passes leaves no state in the parser, so one parser serves all con
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from xml.parsers import expat
 
 from chatrix.xmpp.errors import StreamError
-from chatrix.xmpp.slice_parser import Limits, new_parser
+from chatrix.xmpp.slice_parser import LONGEST_NAME, PLAIN_NAMESPACE, Limits, new_parser
 from chatrix.xmpp.stanza import IQ, Message, Presence, Stanza
 
 _WORN_OUT: Final = 4 << 20
 _ROOT: Final = b"<_>"
+
+_ODD_NAMESPACE: Final = re.compile(f"""xmlns(?!=(?:'{PLAIN_NAMESPACE}'|"{PLAIN_NAMESPACE}"))""".encode())
 
 _KEYS: Final = {f" {name}=": name for name in ("to", "from", "id", "type", "xml:lang", "xmlns")}
 _orders: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -95,6 +98,8 @@ def _ordinary(inner: bytes, end_tag: bytes, content: bytes, limits: Limits) -> b
     # A namesake inside might be the one that the end tag closes; `content` would have to be taken out;
     # CDATA has to be rewritten; a character reference could spell any of them. One byte is looked for fastest.
     if inner.find(b"<" + end_tag[2:-1]) >= 0 or inner.find(content) >= 0:
+        return False
+    if len(inner) > LONGEST_NAME or _ODD_NAMESPACE.search(inner) is not None:
         return False
     if (0x21 in inner and b"<!" in inner) or (0x23 in inner and b"&#" in inner):
         return False

@@ -190,6 +190,9 @@ def _write(element: Element, default: str | None, content_namespace: str | None,
             namespace, _, name = tag[1:].partition("}")
             if outer is None and namespace == content_namespace:
                 namespace = None
+            elif namespace == NS_XML:
+                # It may not be a default namespace, and its prefix is always there.
+                namespace, name = outer, f"xml:{name}"
         out.append(f"<{name}")
         if namespace != outer:
             out.append(f" xmlns='{escape_attribute(namespace or '')}'")

@@ -13,7 +13,7 @@ from typing import Final
 from chatrix.xmpp.common_path import whole_stanza
 from chatrix.xmpp.element import Element, parse, serialise
 from chatrix.xmpp.errors import StreamError
-from chatrix.xmpp.slice_parser import STANZA_NAMES, Limits, SliceParser, Surroundings
+from chatrix.xmpp.slice_parser import LONGEST_NAME, STANZA_NAMES, Limits, SliceParser, Surroundings
 from chatrix.xmpp.slices import Slice
 from chatrix.xmpp.stanza import Stanza, from_tree, make
 from chatrix.xmpp.stream_header import StreamHeader, StreamOpened
@@ -175,7 +175,7 @@ class Framer:
         raw = bytes(slice_.buffer[slice_.start : end])
         stanza = parser.namespace == self.content_namespace and parser.name in STANZA_NAMES
         try:
-            if parser.rewrite:
+            if parser.rewrite or len(raw) > LONGEST_NAME:
                 element = self._in_surroundings(raw)
                 if stanza:
                     return from_tree(element, self.content_namespace)

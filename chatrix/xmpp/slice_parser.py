@@ -5,6 +5,7 @@ SECURITY: refuses DTDs, comments and processing instructions, and bounds depth, 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 from xml.parsers import expat
@@ -18,6 +19,16 @@ SEPARATOR: Final = "\x0c"
 
 STANZA_NAMES: Final = frozenset({"message", "presence", "iq"})
 
+PLAIN_NAMESPACE: Final = (
+    r"[a-z][a-z0-9.-]*+(?::(?://[A-Za-z0-9_.-]++/|(?!/))[A-Za-z0-9_:/.+-]*+)?+(?:#[A-Za-z0-9_.+-]*+)?+"
+)
+"""Namespace names that are URIs to everybody. Expat takes any text, libxml2 does not, and some clients' expat chokes on
+the character that they chose to separate names: what looks otherwise has to pass libxml2 before anybody gets it."""
+
+LONGEST_NAME: Final = 50_000
+"""Bytes of a name that libxml2 takes; a longer stanza has to pass it, too."""
+
+_PLAIN_NAMESPACE: Final = re.compile(PLAIN_NAMESPACE)
 _XML_ATTRIBUTE: Final = NS_XML + SEPARATOR
 _WORN_OUT: Final = 4 << 20
 """Bytes after which a parser is replaced: expat remembers every name it has seen."""
@@ -186,6 +197,8 @@ class SliceParser:
         self._bound[prefix] = self._bound.get(prefix, 0) + 1
         if uri == self._surroundings.content_namespace:
             self._declares_content = True
+        elif uri and not _PLAIN_NAMESPACE.fullmatch(uri):
+            self.rewrite = True
 
     def _end_declaration(self, prefix: str | None) -> None:
         if self._bound[prefix] == 1:

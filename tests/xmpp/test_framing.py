@@ -316,7 +316,7 @@ class IdleTests(TestCase):
         self.patch(Framer, "_finish", lambda *_: self.fail("not on the common path"))
         before = common_path._shared.parser
         for n in range(100):
-            raw = b"<message type='chat' id='%d'><body>%s</body></message>" % (n, b"x" * 60000)
+            raw = b"<message type='chat' id='%d'><body>%s</body></message>" % (n, b"x" * 45_000)
             self.assertEqual(len(framer.feed(raw)), 1)
         self.assertIsNot(common_path._shared.parser, before)
         self.assertLessEqual(len(slice_parser._pool), len(slice_parser._POOLED))
