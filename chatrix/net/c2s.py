@@ -45,6 +45,9 @@ CLOSING_TIME = 5
 DIRECT_PROTOCOLS = (b"xmpp-client",)
 """ALPN on a port with direct TLS (XEP-0368)."""
 
+FEATURES_KEPT = 64
+"""Different lists of stream features: TLS versions times hosts times reloads with other limits."""
+
 COUNTED = 1 << 14
 """Bytes that a client may send before its allowance is looked at again."""
 
@@ -64,6 +67,8 @@ class C2S(xmlstream.XmlStreamServerFactory):
         self.pulse = pulse
         self.reactor = reactor
         self.direct = direct
+        self.features: dict[object, bytes] = {}
+        "Stream features as they are written; at most `FEATURES_KEPT` of them."
 
     def buildProtocol(self, addr: IAddress | None) -> XMPPStream | None:
         """Admit a connection, or close it unheard when its origin has too many, or is banned."""
@@ -217,7 +222,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         if claimed:
             self._claim(claimed)
         self._send_header(self.host, claimed)
-        self.xmlstream.write(features(self._features()))
+        self.xmlstream.write(self._features())
 
     def _host_of(self, to: str | None) -> str:
         if not to:
@@ -258,8 +263,21 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         """RFC 6120 section 4.9.1.2: an error before our header is preceded by one."""
         self._send_header(self.host or next(iter(self.server.hosts)))
 
-    def _features(self) -> list[Element]:
-        """What can or must come next, in the order in which it is negotiated (XEP-0170)."""
+    def _features(self) -> bytes:
+        """What can or must come next; most streams are offered the same, so it is kept as it was written."""
+        if self.secured and self.account is None:
+            self._offer = self._make_offer()
+        kept = self.factory.features
+        key = (self.account is None, self.server.limits, self._offer and self._offer.advertised)
+        written = kept.get(key)
+        if written is None:
+            if len(kept) >= FEATURES_KEPT:
+                kept.clear()
+            written = kept[key] = features(self._list_features())
+        return written
+
+    def _list_features(self) -> list[Element]:
+        """The features in the order in which they are negotiated (XEP-0170)."""
         limits = self.server.limits
         if self.account is not None:
             logged_in = limits_feature(limits.stanza_size, int(limits.idle_time))
@@ -267,9 +285,8 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
             session.add(NS_SESSION, "optional")
             return [Element(NS_BIND, "bind"), session, *self.server.stream_features(), logged_in]
         before = limits_feature(limits.stanza_size_before_log_in, int(limits.log_in_time))
-        if not self.secured:
+        if self._offer is None:
             return [starttls_feature(), before]
-        self._offer = self._make_offer()
         elements = [self._offer.mechanisms_element(), self._offer.channel_binding_element(), before]
         return [element for element in elements if element is not None]
 
