@@ -7,6 +7,7 @@ Security: talks to the server that the admin named. Passwords are in the URL or 
 never logged; what the server says about a failure is logged without its details, which quote what is stored.
 """
 
+import select
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -63,35 +64,67 @@ def _uninterrupted(asked: "Deferred[T]") -> "Deferred[T]":
 
 
 class _Connection(txpostgres.Connection):  # type: ignore[misc] # txpostgres has no annotations
-    """A connection that closes itself when the server ends it while nobody asks anything, and tells the pool."""
+    """A connection that notices, while nobody asks anything, that the server has ended it, and tells the pool.
+
+    libpq closes its socket whenever it finds it at its end. So nothing of ours may be registered with the reactor while
+    libpq reads or writes: the reactor would go on with a number that is the next connection's socket by then.
+    """
 
     when_lost: Callable[["_Connection"], None] = staticmethod(lambda connection: None)
 
     def doRead(self) -> None:
+        self.reactor.removeReader(self)
         try:
-            super().doRead()
+            self.continuePolling()
         except psycopg2.Error:
             self.close()
+            return
+        if self._pollingD is None:
+            self.watch()
 
     def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
         self.when_lost(self)
 
+    def cursorFinished(self, cursor: Any) -> None:
+        self._cursors.discard(cursor)
+        self.watch()
+
     def close(self) -> None:
+        for cursor in self._cursors:
+            self.reactor.removeReader(cursor)
+            self.reactor.removeWriter(cursor)
         if self.pollable() is not None:
             super().close()
+
+    def watch(self) -> None:
+        """Hear of it when the server ends the connection; at once, if it has."""
+        if self.has_socket:
+            self.reactor.addReader(self)
+        else:
+            self.close()
+
+    def unwatch(self) -> None:
+        """Before libpq is asked anything."""
+        self.reactor.removeReader(self)
+
+    @property
+    def has_socket(self) -> bool:
+        """Neither psycopg2 nor libpq has closed it; psycopg2 may not have noticed yet that libpq has."""
+        return not self.pollable().closed and self.pollable().fileno() >= 0
 
     @property
     def idle(self) -> bool:
         """Open, and nobody waits for an answer."""
-        return not self.pollable().closed and not self.pollable().isexecuting()
+        return self.has_socket and not self.pollable().isexecuting()
 
     def alive(self) -> bool:
-        """Read what the server may have sent unasked, such as its farewell; False when the connection is no more."""
-        try:
-            self.pollable().poll()
-        except psycopg2.Error:
-            return False
+        """False when the server has ended the connection, even when the reactor has not come to tell us yet."""
+        if self.idle:
+            unread = select.poll()
+            unread.register(self.pollable().fileno(), select.POLLIN)
+            if unread.poll(0):
+                self.doRead()
         return self.idle
 
 
@@ -117,15 +150,20 @@ class _Session(Executing):
 
         Raises: DatabaseError; ValueError for text that cannot be stored.
         """
+        self.connection.unwatch()
         try:
             cursor = await _uninterrupted(self.connection.cursor().execute(text, values))
             rows: list[Row] = [] if cursor.description is None else cursor.fetchall()
         except psycopg2.Error as error:
-            self.lost = bool(self.connection.pollable().closed) or (error.pgcode or "").startswith(("08", "57P"))
+            self.lost = not self.connection.has_socket or (error.pgcode or "").startswith(("08", "57P"))
             raise translated(error, self._where) from error
         except ConnectionDone as error:
             self.lost = True
             raise DatabaseUnavailable(f"{self._where}: the connection was closed") from error
+        finally:
+            # txpostgres does so only for what it could send.
+            if self.connection.idle:
+                self.connection.watch()
         return rows, cursor.rowcount
 
 

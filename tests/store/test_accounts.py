@@ -14,8 +14,8 @@ NEW_KEYS = (ScramKeys("sha-512", b"new", 20_000, b"stored", b"server"),)
 
 
 class AccountsBody(Body):
-    async def setUp(self) -> None:
-        await super().setUp()
+    async def set_up(self) -> None:
+        await super().set_up()
         self.accounts = Accounts(self.database)
 
     async def test_create(self) -> None:

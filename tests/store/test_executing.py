@@ -120,15 +120,19 @@ class Executing(Body):
 
     async def test_transaction_rolls_back(self) -> None:
         """An exception undoes all of it, and reaches the caller as it was."""
-        with self.assertRaises(KeyError):
+
+        async def change_ones_mind() -> None:
             async with self.database.transaction() as transaction:
                 await transaction.execute(insert_account, **account("a"))
                 raise KeyError
+
+        await self.assertFailure(Deferred.fromCoroutine(change_ones_mind()), KeyError)
         self.assertEqual(await self.number(), 0)
 
     async def test_failure_swallowed(self) -> None:
         """A transaction whose statement failed commits nothing, even when its user goes on as if nothing were."""
         for statement_, values in ((insert_account, account("a")), (missing_table, {})):
+            first: Exception | None = None
             with self.assertRaises(Exception) as caught:
                 async with self.database.transaction() as transaction:
                     await transaction.execute(insert_account, **account("a"))
@@ -137,6 +141,7 @@ class Executing(Body):
                             await transaction.execute(statement_, **values)
                         except Exception as error:
                             first = error
+                    assert first is not None
                     with self.assertRaises(type(first)):
                         await transaction.execute(insert_account, **account("b"))
             self.assertIs(caught.exception, first)

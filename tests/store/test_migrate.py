@@ -182,7 +182,7 @@ class SqliteMigrationTests(Migrations, TestCase):
             connection.execute("INSERT INTO offline_messages VALUES ('nobody', 1, 1, x'00')")
             connection.execute("DELETE FROM alembic_version")
             for table in ("accounts", "scram_keys", "roster_items", "subscription_requests"):
-                connection.execute(f"DROP TABLE {table}")  # noqa: S608
+                connection.execute(f"DROP TABLE {table}")
             connection.execute("ALTER TABLE offline_messages RENAME TO other")
             connection.commit()
         before = self.tables(url)

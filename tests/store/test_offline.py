@@ -9,8 +9,8 @@ from tests.store.engines import HOSTILE, JULIET, Body, OnPostgres, OnSqlite, ano
 
 
 class OfflineBody(Body):
-    async def setUp(self) -> None:
-        await super().setUp()
+    async def set_up(self) -> None:
+        await super().set_up()
         self.offline = OfflineMessages(self.database)
         await self.create_juliet()
 

@@ -14,8 +14,8 @@ NURSE = RosterItem(JULIET, "nurse@example.com", ask=True)
 
 
 class RostersBody(Body):
-    async def setUp(self) -> None:
-        await super().setUp()
+    async def set_up(self) -> None:
+        await super().set_up()
         self.rosters = Rosters(self.database)
         await self.create_juliet()
 
@@ -113,12 +113,10 @@ class RostersBody(Body):
 
     async def test_requests_are_bounded(self) -> None:
         """Strangers cannot fill the disk with requests; who asked already may ask again."""
-        for index in range(3):
-            request = SubscriptionRequest(JULIET, f"stranger{index}@example.net", b"<presence/>")
-            self.assertTrue(await self.rosters.save_request(request, limit=3))
-        another_stranger = SubscriptionRequest(JULIET, "stranger3@example.net", b"<presence/>")
-        self.assertFalse(await self.rosters.save_request(another_stranger, limit=3))
-        self.assertTrue(await self.rosters.save_request(replace(request, stanza=b"<presence id='2'/>"), limit=3))
+        requests = [SubscriptionRequest(JULIET, f"stranger{index}@example.net", b"<presence/>") for index in range(4)]
+        accepted = [await self.rosters.save_request(request, limit=3) for request in requests]
+        self.assertEqual(accepted, [True, True, True, False])
+        self.assertTrue(await self.rosters.save_request(replace(requests[2], stanza=b"<presence id='2'/>"), limit=3))
         self.assertEqual(len((await self.rosters.load(JULIET)).requests), 3)
 
     async def test_hostile_text(self) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatrix.store import accounts, compile, statements
+from chatrix.store import accounts, statements
 from chatrix.store.accounts import accounts as table
+from chatrix.store.compile import compiled, stores, text_beside
 from chatrix.store.statements import Statement, sa, statement
 
 IMPORTS = """
@@ -35,11 +36,11 @@ def first_accounts() -> Any:
 class StatementTests(SynchronousTestCase):
     def test_kept_text_is_fresh(self) -> None:
         """The text beside every store is what its statements compile to: else run `python -m chatrix.store.compile`."""
-        stores = compile.stores()
-        self.assertIn(Path(accounts.__file__), stores)
-        for path in stores:
+        found = stores()
+        self.assertIn(Path(accounts.__file__), found)
+        for path in found:
             kept = path.with_suffix(".sql.json").read_text("utf-8")
-            self.assertEqual(kept, compile.text_beside(path), f"{path.name}: run python -m chatrix.store.compile")
+            self.assertEqual(kept, text_beside(path), f"{path.name}: run python -m chatrix.store.compile")
 
     def test_without_sqlalchemy(self) -> None:
         """A server that only uses its stores imports neither SQLAlchemy nor Alembic."""
@@ -74,7 +75,7 @@ class StatementTests(SynchronousTestCase):
             return sa.select(sa.bindparam(dialect.name))
 
         with self.assertRaises(TypeError):
-            compile.compiled("differs", differs)
+            compiled("differs", differs)
 
     def test_several_statements_have_no_constants(self) -> None:
         """Constants of several statements for PostgreSQL could meet under one name: that is an error at import."""
@@ -84,7 +85,7 @@ class StatementTests(SynchronousTestCase):
             return one if dialect.name == "sqlite" else (one, sa.select(sa.literal(2)))
 
         with self.assertRaises(TypeError):
-            compile.compiled("two", two)
+            compiled("two", two)
 
     def test_percent(self) -> None:
         """A percent sign in a statement is one on both engines."""
@@ -92,9 +93,9 @@ class StatementTests(SynchronousTestCase):
         def modulo() -> Any:
             return sa.select(sa.bindparam("a", type_=sa.BigInteger) % sa.bindparam("b", type_=sa.BigInteger))
 
-        compiled = Statement("modulo", modulo, compile.compiled("modulo", modulo))
-        self.assertIn(" % ", compiled.sqlite)
-        self.assertIn(" %% ", compiled.postgresql)
+        both = Statement("modulo", modulo, compiled("modulo", modulo))
+        self.assertIn(" % ", both.sqlite)
+        self.assertIn(" %% ", both.postgresql)
 
     def test_kept_text_is_plain(self) -> None:
         """The kept text is JSON that a reviewer can read: one statement per name."""
