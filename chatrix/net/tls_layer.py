@@ -6,10 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IConsumer, IProtocol, IPushProducer, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from chatrix.net.flush import Flusher
 from chatrix.net.transport import CLOSED, OPEN, FlushedTransport
@@ -20,7 +18,6 @@ RECORD = 1 << 14
 log = Logger()
 
 
-@implementer(ITransport, IConsumer, IPushProducer, IProtocol)
 class TLSLayer(FlushedTransport):
     """One TLS connection; `protocol.transport` of the protocol above. Made by `chatrix.net.tls.start_tls`.
 

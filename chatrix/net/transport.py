@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
     IPullProducer,
     IPushProducer,
     IReactorTime,
+    ITCPTransport,
     ITransport,
 )
 from twisted.internet.tcp import Connection as TCPConnection
@@ -69,7 +70,7 @@ class Drain:
         """Twisted: the connection is lost, which the layer is told otherwise."""
 
 
-@implementer(ITransport, IConsumer, IPushProducer, IProtocol)
+@implementer(ITCPTransport, IConsumer, IPushProducer, IProtocol)
 class FlushedTransport:
     """Sits between a Twisted transport and a protocol and sends once per tick. Made by `flush_writes`.
 
@@ -353,6 +354,28 @@ class FlushedTransport:
     def stopProducing(self) -> None:
         """The consumer of what the peer sends has gone: close."""
         self.loseConnection()
+
+    # -- the socket below
+
+    def loseWriteConnection(self) -> None:
+        """ITCPTransport: how every end of ours begins; the other side is closed when the peer, or its time, is done."""
+        self.loseConnection()
+
+    def getTcpNoDelay(self) -> bool:
+        """ITCPTransport: if small segments are sent at once."""
+        return bool(self.transport.getTcpNoDelay())
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """ITCPTransport: send small segments at once."""
+        self.transport.setTcpNoDelay(enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """ITCPTransport: if the kernel looks whether the peer is there."""
+        return bool(self.transport.getTcpKeepAlive())
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """ITCPTransport: let the kernel look whether the peer is there."""
+        self.transport.setTcpKeepAlive(enabled)
 
     # -- addresses
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IPullProducer, ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from chatrix.net.flush import Flusher
 from chatrix.net.transport import FlushedTransport, flush_writes
@@ -205,6 +206,21 @@ class OnASocket(LoopbackTestCase):
                 return read_exactly(client, 16)
 
         self.assertEqual(await self.in_thread(talk), b"raw flushed echo")
+
+    async def test_socket_options(self) -> None:
+        """Options are those of the socket below."""
+        self.serve(Flushed)
+        client = await self.in_thread(self.connect)
+        self.addCleanup(client.close)
+        await self.in_thread(lambda: read_exactly(client, 12))
+        layer = self.accepted[0].layer
+        self.assertTrue(verifyObject(ITCPTransport, layer))
+        for enabled in (True, False):
+            layer.setTcpNoDelay(enabled)
+            layer.setTcpKeepAlive(enabled)
+            self.assertEqual((layer.getTcpNoDelay(), layer.getTcpKeepAlive()), (enabled, enabled))
+        self.assertEqual(layer.getHost().port, self.port.getHost().port)
+        self.assertEqual(layer.getPeer().host, "127.0.0.1")
 
     async def test_slow_reader(self) -> None:
         """What a client does not read is counted, and sent when it reads."""
