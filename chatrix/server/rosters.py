@@ -161,8 +161,10 @@ class Rosters:
 
     async def drop_request(self, roster: Roster, contact: JID) -> None:
         """A subscription request was answered or withdrawn."""
-        if roster.requests.pop(str(contact.bare), None) is not None:
-            await self.store.drop_request(str(roster.jid), str(contact.bare))
+        key = str(contact.bare)
+        if key in roster.requests:
+            await self.store.drop_request(str(roster.jid), key)
+            roster.requests.pop(key, None)
 
     def _push(self, roster: Roster, item: RosterItem) -> None:
         """Tell every session that asked for its roster (RFC 6121 section 2.1.6)."""

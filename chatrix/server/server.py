@@ -119,7 +119,10 @@ class Server:
 
         Raises:
             StanzaError: bad-request, conflict, resource-constraint (RFC 6120 section 7.7.2).
+            StreamError: host-gone, for a host that left the ini since the client logged in.
         """
+        if account_jid.domain not in self.hosts:
+            raise StreamError("host-gone")
         try:
             jid = account_jid.with_resource(wanted or secrets.token_urlsafe(9))
         except InvalidJID:
@@ -155,8 +158,9 @@ class Server:
     def account_deleted(self, jid: JID) -> None:
         """An account was deleted from the database: close its sessions, tell the modules."""
         self.accounts.forget(jid)
-        self.rosters.forget(jid)
         self.end_sessions(jid, StreamError("not-authorized", "the account was deleted"))
+        # After the sessions, which leave their roster behind: whoever gets the name next must not find it.
+        self.rosters.forget(jid)
         self.occurred(AccountDeleted(jid.bare))
 
     def end_sessions(self, jid: JID, error: StreamError) -> None:

@@ -106,8 +106,8 @@ class Session:
                 return
         try:
             result = self._router.sent(stanza, self)
-        except StanzaError as error:
-            self._router.bounce(stanza, error)
+        except Exception as error:
+            self._refuse(stanza, error)
             return
         if result is not None:
             self._wait(result, stanza)
@@ -133,11 +133,8 @@ class Session:
         while result is not None:
             try:
                 await result
-            except StanzaError as error:
-                self._router.bounce(stanza, error)
-            except Exception:
-                log.failure("stanza {id!r} of a session failed", id=stanza.id)
-                self._router.bounce(stanza, StanzaError("cancel", "internal-server-error"))
+            except Exception as error:
+                self._refuse(stanza, error)
             result = None
             while queue and result is None:
                 stanza = queue.popleft()
@@ -146,9 +143,16 @@ class Session:
                     self.stream.resume()
                 try:
                     result = self._router.sent(stanza, self)
-                except StanzaError as error:
-                    self._router.bounce(stanza, error)
+                except Exception as error:
+                    self._refuse(stanza, error)
         del self._waiting[key]
+
+    def _refuse(self, stanza: Stanza, error: Exception) -> None:
+        """Answer a stanza that was refused, or that a mistake of ours has failed; called in an except clause."""
+        if not isinstance(error, StanzaError):
+            log.failure("stanza {id!r} of a session failed", id=stanza.id)
+            error = StanzaError("cancel", "internal-server-error")
+        self._router.bounce(stanza, error)
 
     def write(self, stanza: Stanza) -> None:
         """Write a stanza to the client, unless a module holds it or stops it."""
