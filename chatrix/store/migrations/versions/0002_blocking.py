@@ -1,0 +1,8 @@
+"""Block lists."""
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Create the tables."""
