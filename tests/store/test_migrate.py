@@ -37,8 +37,8 @@ CONFLICT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9000"
+down_revision = "{after}"
 
 
 def upgrade() -> None:
@@ -121,7 +121,7 @@ class Migrations(Mixin):
         before = self.tables(url)
         newer = Path(self.mktemp())
         shutil.copytree(MIGRATIONS, newer)
-        (newer / "versions" / "0002_conflict.py").write_text(CONFLICT)
+        (newer / "versions" / "9000_conflict.py").write_text(CONFLICT.format(after=known_revisions()[-1]))
         with self.assertRaises(DatabaseConflict):
             migrate(url, "", newer)
         self.assertEqual(self.tables(url), before)
