@@ -7,12 +7,14 @@ it, or of the class itself (`acme.weather` or `acme.weather:Weather`).
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from typing import Any
 
 from chatrix.config.load import Config
 from chatrix.config.problems import ConfigError, Problem
 from chatrix.hooks import EventMark, marks_of
+from chatrix.server.events import Writing
 from chatrix.server.iq import DuplicateAnswer
 from chatrix.server.server import Server
 
@@ -68,7 +70,8 @@ def load_modules(server: Server, config: Config) -> None:
     """Make the modules that the ini names and enter what they answer and act on.
 
     Raises:
-        ConfigError: a missing dependency, two modules for one request, a module that cannot be made.
+        ConfigError: a missing dependency, two modules for one request, a module that cannot be made, or would wait
+            where it cannot.
     """
     problems: list[Problem] = []
 
@@ -90,6 +93,8 @@ def load_modules(server: Server, config: Config) -> None:
         server.modules[word] = module
         for method, mark in marks_of(module):
             if isinstance(mark, EventMark):
+                if mark.event is Writing and inspect.iscoroutinefunction(method):
+                    complain(word, f"{word}.{method.__name__} cannot wait: what is written is written at once")
                 server.hooks.add(word, method, mark)
                 continue
             try:
