@@ -216,8 +216,9 @@ class Refusals(LoadingCase):
         (path.parent / "var").mkdir()
         worker = Worker(load(path, module_options, module_words), reactor)
         worker.startService()
-        error = await self.assertFailure(worker.ready, ConfigError)
-        self.assertIn("chatrix.ini:4:", str(error))
+        with self.assertRaises(ConfigError) as caught:
+            await worker.ready
+        self.assertIn("chatrix.ini:4:", str(caught.exception))
         await worker.stopService()
 
 
@@ -239,7 +240,7 @@ class ThirdParty(LoadingCase):
         await host.start()
         self.addCleanup(host.stop)
         await host.add_account("juliet@localhost", "secret")
-        juliet = Client("juliet", "juliet@localhost/a", "secret", reactor)  # type: ignore[arg-type]
+        juliet = Client("juliet", "juliet@localhost/a", "secret", reactor)
         await host.connect(juliet)
         await log_in(juliet)
         juliet.send("<message to='robot@localhost' id='1' type='chat'><body>hello?</body></message>")
