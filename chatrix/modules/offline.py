@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from twisted.internet.defer import DeferredLock
+
 from chatrix.api import BecameAvailable, Module, Session, Stanza, StanzaError, Undelivered, Verdict, on, option
 from chatrix.xmpp.element import parse
 from chatrix.xmpp.namespaces import NS_CHATSTATES, NS_HINTS, NS_MSGOFFLINE
@@ -59,20 +61,23 @@ class Offline(Module):
             await self._deliver(fact.session)
 
     async def _deliver(self, session: Session) -> None:
+        """Write what waits to a session; one at a time, or a message would come twice."""
         account = session.account
-        if account.state(Offline) is not None:
-            # Somebody delivers already; two would deliver twice.
-            return
-        account.keep(Offline, True)
+        turn: DeferredLock = account.state(Offline) or DeferredLock()
+        account.keep(Offline, turn)
+        await turn.acquire()
         try:
             while messages := await self.server.offline.take(str(account.jid)):
                 if account.sessions.get(session.jid.resource) is not session:
+                    # Gone meanwhile: the messages stay for the next.
                     return
                 for message in messages:
                     session.write(self._stamped(message.stanza, session, message.stored_at))
                 await self.server.offline.delete(str(account.jid), messages[-1].id)
         finally:
-            account.keep(Offline, None)
+            turn.release()
+            if not turn.locked:
+                account.keep(Offline, None)
 
     def _stamped(self, raw: bytes, session: Session, stored_at: int) -> Stanza:
         stanza = from_tree(parse(raw))
