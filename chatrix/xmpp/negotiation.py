@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
-from xml.sax.saxutils import quoteattr
 
-from chatrix.xmpp.element import Element, serialise
+from chatrix.xmpp.element import Element, escape_attribute, serialise
 from chatrix.xmpp.errors import StreamError
 from chatrix.xmpp.namespaces import NS_STREAM, NS_STREAM_LIMITS, NS_TLS
 
@@ -27,7 +26,7 @@ def new_stream_id() -> str:
 
 def header(content_namespace: str, attributes: dict[str, str]) -> bytes:
     """The XML declaration and the start tag of a stream; its first bytes are always the declaration."""
-    written = "".join(f" {name}={quoteattr(value)}" for name, value in attributes.items())
+    written = "".join(f" {name}='{escape_attribute(value)}'" for name, value in attributes.items())
     return DECLARATION + (f"<stream:stream xmlns='{content_namespace}' xmlns:stream='{NS_STREAM}'{written}>".encode())
 
 
