@@ -10,7 +10,7 @@ import secrets
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -18,7 +18,7 @@ from twisted.words.protocols.jabber import xmlstream
 
 from chatrix.net.certificates import Certificates
 from chatrix.net.pulse import SILENCE_PERIOD, Pulse
-from chatrix.net.xmlstream import XMPPStream
+from chatrix.net.xmlstream import Pause, XMPPStream
 from chatrix.server.background import in_background
 from chatrix.server.limits import Allowance, origin
 from chatrix.server.server import Server
@@ -27,7 +27,7 @@ from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import SASLError, StanzaError, StreamError
 from chatrix.xmpp.framing import Framer, Limits, StreamOpened
 from chatrix.xmpp.jid import JID, InvalidJID
-from chatrix.xmpp.namespaces import NS_BIND, NS_CLIENT, NS_COMPRESS, NS_PING, NS_SASL, NS_SESSION, NS_TLS
+from chatrix.xmpp.namespaces import NS_AUTH, NS_BIND, NS_CLIENT, NS_COMPRESS, NS_PING, NS_SASL, NS_SESSION, NS_TLS
 from chatrix.xmpp.negotiation import check_version, features, limits_feature, new_stream_id, starttls_feature
 from chatrix.xmpp.sasl.authentication import Authentication, Challenge, NeedKeys, NeedPasswordCheck, Success
 from chatrix.xmpp.sasl.channel_binding import of_tls
@@ -114,6 +114,8 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         self._asked = False
         self._bytes = 0
         self._allowance: Allowance | None = None
+        self._pardon: IDelayedCall | None = None
+        "Reads on when the allowance is even again."
 
     # The life of the connection
 
@@ -175,8 +177,8 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         debt = self._allowance.spend(self._bytes, now)
         self._bytes = 0
         if debt:
-            self.xmlstream.pause()
-            self.factory.reactor.callLater(debt, self.xmlstream.resume)
+            self.xmlstream.pause(Pause.EAGER)
+            self._pardon = self.factory.reactor.callLater(debt, self.xmlstream.resume, Pause.EAGER)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -195,6 +197,8 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         self.pulse.streams.discard(self)
         self.server.connections.leave(self.peer)
         self._authentication = None
+        if self._pardon is not None and self._pardon.active():
+            self._pardon.cancel()
 
     def _end_session(self) -> None:
         session, self.session = self.session, None
@@ -308,6 +312,10 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         if not self.secured:
             raise StreamError("policy-violation", "TLS is required")
         if self.account is None:
+            if isinstance(stanza, IQ) and stanza.type in ("get", "set") and stanza.children == ((NS_AUTH, "query"),):
+                # A client from before RFC 3920 tries the log-in that it knows (XEP-0078 section 3.1).
+                self.xmlstream.write(stanza.error(StanzaError("cancel", "service-unavailable")).to_bytes())
+                return
             raise StreamError("not-authorized")
         if not isinstance(stanza, IQ) or stanza.type != "set" or stanza.children != ((NS_BIND, "bind"),):
             raise StreamError("not-authorized", "bind a resource first")

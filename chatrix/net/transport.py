@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, cast
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
-    IAddress,
     IConsumer,
     IDelayedCall,
     IProducer,
@@ -379,13 +379,13 @@ class FlushedTransport:
 
     # -- addresses
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> IPv4Address | IPv6Address:
         """The other end."""
-        return cast(IAddress, self.transport.getPeer())
+        return cast(IPv4Address, self.transport.getPeer())
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> IPv4Address | IPv6Address:
         """Our end."""
-        return cast(IAddress, self.transport.getHost())
+        return cast(IPv4Address, self.transport.getHost())
 
 
 def flush_writes(protocol: Any, flusher: Flusher | None = None) -> FlushedTransport:

@@ -10,6 +10,7 @@ Security: faces strangers. Everything they send goes through the framer's limits
 
 from __future__ import annotations
 
+import enum
 import socket
 from typing import Any
 
@@ -35,6 +36,17 @@ SOCKET_KEEPALIVE = ((socket.TCP_KEEPIDLE, 120), (socket.TCP_KEEPINTVL, 30), (soc
 STANZAS = frozenset({Message, Presence, IQ})
 
 
+class Pause(enum.Flag):
+    """Why a stream is not read."""
+
+    BUSY = enum.auto()
+    "Its session has too much to work off."
+    HELD = enum.auto()
+    "A log-in waits for the database, or hashes."
+    EAGER = enum.auto()
+    "The client sent more than its allowance."
+
+
 class XMPPStream(xmlstream.XmlStream):
     """One stream of one connection, from its first byte to its last.
 
@@ -57,7 +69,7 @@ class XMPPStream(xmlstream.XmlStream):
         "We sent our closing tag, or the connection is gone."
         self._generation = 0
         "Counts restarts, so that what came before one is not taken for what comes after it."
-        self._paused = False
+        self._paused = Pause(0)
         self._held: list[Any] | None = None
 
     # Twisted calls these
@@ -144,26 +156,26 @@ class XMPPStream(xmlstream.XmlStream):
         """Read no more, and keep what was read, until `release`."""
         if self._held is None:
             self._held = []
-            self.pause()
+            self.pause(Pause.HELD)
 
     def release(self) -> None:
         """Take up what was kept since `hold`, and read again."""
         held, self._held = self._held, None
-        self.resume()
+        self.resume(Pause.HELD)
         if held and not self.closing:
             self._consume(held)
 
-    def pause(self) -> None:
+    def pause(self, reason: Pause = Pause.BUSY) -> None:
         """Stop reading from the socket."""
         if not self._paused and not self.closing:
-            self._paused = True
             self.transport.pauseProducing()
+        self._paused |= reason
 
-    def resume(self) -> None:
-        """Read from the socket again."""
-        if self._paused:
-            self._paused = False
-            if not self.closing:
+    def resume(self, reason: Pause = Pause.BUSY) -> None:
+        """Read from the socket again, unless there is another reason not to."""
+        if reason in self._paused:
+            self._paused &= ~reason
+            if not self._paused and not self.closing:
                 self.transport.resumeProducing()
 
     # Negotiation
@@ -226,7 +238,10 @@ class XMPPStream(xmlstream.XmlStream):
         self.closing = True
         self.receive = _nothing
         self.authenticator.closed()
-        self.resume()
+        if self._paused:
+            # What the peer still sends must be read, and dropped, or closing would end in a reset.
+            self._paused = Pause(0)
+            self.transport.resumeProducing()
         self._held = None
         self.transport.loseConnection()
 

@@ -24,7 +24,7 @@ END = b"</stream:stream>"
 STARTTLS = f"<starttls xmlns='{NS_TLS}'/>".encode()
 PROCEED = f"<proceed xmlns='{NS_TLS}'/>".encode()
 
-_HEADER = re.compile(rb' from="[a-z.]+" id="[\w-]{24,}" version="1.0" xml:lang="en">')
+_HEADER = re.compile(r""" from=['"]([a-z.]+)['"] id=['"][\w-]{24,}['"] version=['"]1\.0['"] xml:lang=['"]en['"]>""")
 
 PATIENCE = 20.0
 """Seconds to wait for the server; an attack that it sits out is a failure."""
@@ -125,7 +125,8 @@ class RawClient:
         """An answer to a stream header that is nothing but an error. Raises: NotAsScripted."""
         self.expect(f"{DECLARATION.decode()}<stream:stream xmlns='jabber:client' xmlns:stream='{NS_STREAM}'".encode())
         rest = self.rest()
-        if not _HEADER.match(rest) or f' from="{host}"'.encode() not in rest or rest.partition(b">")[2] != error:
+        found = _HEADER.match(rest.decode())
+        if found is None or found[1] != host or rest[found.end() :] != error:
             raise NotAsScripted(f"expected a header and {error!r}, got {rest!r}")
 
     def _read(self) -> None:
@@ -150,14 +151,30 @@ class RawClient:
         self.send(header(to, more))
         return self.receive(b"</stream:features>")
 
-    def start_tls(self, name: str | None = "a.test", protocols: Sequence[str] = ()) -> None:
+    def start_tls(
+        self,
+        name: str | None = "a.test",
+        protocols: Sequence[str] = (),
+        newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+    ) -> None:
         """Shake hands, after <proceed/> or at once. The certificate is not checked. Raises: ssl.SSLError."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        context.maximum_version = newest
         if protocols:
             context.set_alpn_protocols(list(protocols))
         self.socket = context.wrap_socket(self.socket, server_hostname=name)
+
+    def certificate(self) -> bytes:
+        """The server's, as the wire has it."""
+        assert isinstance(self.socket, ssl.SSLSocket)
+        return self.socket.getpeercert(binary_form=True) or b""
+
+    def protocol(self) -> str | None:
+        """The application protocol that ALPN has settled on."""
+        assert isinstance(self.socket, ssl.SSLSocket)
+        return self.socket.selected_alpn_protocol()
 
     def secure(self, to: str = "a.test", more: str = "") -> bytes:
         """Open a stream, begin TLS and open it again; return the second answer."""
@@ -179,6 +196,16 @@ class RawClient:
         )
         answer = self.receive(b">")
         return answer + self.receive(b"</success>" if b"<success" in answer else b"</failure>")
+
+    def challenge(self) -> bytes:
+        """Return the content of the next challenge. Raises: NotAsScripted."""
+        self.expect(f"<challenge xmlns='{NS_SASL}'>".encode())
+        return base64.b64decode(self.receive(b"</challenge>").removesuffix(b"</challenge>"))
+
+    def expect_success(self, answer: bytes) -> None:
+        """This is the end of a log-in that worked. Raises: NotAsScripted."""
+        if b"<success" not in answer:
+            raise NotAsScripted(f"no log-in: {answer!r}")
 
     def bind(self, resource: str) -> None:
         """Open the stream of a client that has logged in, and bind."""
@@ -203,9 +230,7 @@ class RawClient:
         """All of the way from connecting to a bound resource."""
         self._host = host
         self.secure(host)
-        answer = self.authenticate(user, password)
-        if b"<success" not in answer:
-            raise NotAsScripted(f"no log-in: {answer!r}")
+        self.expect_success(self.authenticate(user, password))
         self.bind(resource)
         return self
 
