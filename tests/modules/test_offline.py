@@ -149,8 +149,8 @@ class Once(OfflineCase):
 
         async def slow_take(account: str, after: int = 0, limit: int = 100) -> Any:
             messages = await take(account, after, limit)
-            gates.append(gate := Deferred())
-            await gate
+            gates.append(Deferred())
+            await gates[-1]
             return messages
 
         self.patch(server.offline, "take", slow_take)
