@@ -20,11 +20,22 @@ from chatrix.store.database import open_database
 from chatrix.store.migrate import migrate
 from chatrix.testing.host import MODULES
 from chatrix.xmpp.element import parse
-from chatrix.xmpp.errors import StreamError
+from chatrix.xmpp.errors import StanzaError, StreamError
 from chatrix.xmpp.jid import JID
 from chatrix.xmpp.stanza import Stanza, from_tree
 
-__all__ = ["ACCOUNTS", "MODULES", "FakeStream", "Person", "a_server", "config_of", "outline", "quiet", "stanza"]
+__all__ = [
+    "ACCOUNTS",
+    "MODULES",
+    "Elsewhere",
+    "FakeStream",
+    "Person",
+    "a_server",
+    "config_of",
+    "outline",
+    "quiet",
+    "stanza",
+]
 
 ACCOUNTS = ("juliet@example.com", "romeo@example.com", "nurse@example.com")
 
@@ -175,3 +186,32 @@ def outline(each: Stanza) -> tuple[str, str, str, str]:
     error = each.child(None, "error")
     last = each.attributes.get("to", "") if error is None else next(child.name for child in iter(error))
     return each.name, each.type, each.attributes.get("from", ""), last
+
+
+class Elsewhere:
+    """The domain else.where: it remembers what it gets, and says what it is told to."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.took: list[Stanza] = []
+        server.router.routes["else.where"] = self  # type: ignore[assignment]
+
+    def deliver(self, stanza: Stanza) -> None:
+        """Take a stanza."""
+        self.took.append(stanza)
+
+    def got(self) -> list[tuple[str, str, str]]:
+        """Type, `from` and `to` of what came since the last look."""
+        took, self.took = self.took, []
+        return [(each.type, each.attributes["from"], each.attributes["to"]) for each in took]
+
+    async def says(self, xml: str) -> None:
+        """A stanza comes from else.where; an error is the answer to it."""
+        came = stanza(xml)
+        try:
+            result = self.server.router.route(came)
+            if result is not None:
+                await result
+        except StanzaError as error:
+            self.server.router.bounce(came, error)
+        await quiet()

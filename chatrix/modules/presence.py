@@ -78,9 +78,9 @@ class PresenceModule(Module):
     def _broadcast(self, session: Session, presence: Stanza, roster: Roster) -> None:
         assert isinstance(presence, Presence)
         if presence.type == "unavailable":
-            if session.presence is not None or session.directed:
-                session.presence = None
-                self._broadcast_end(session, presence, roster)
+            known = session.presence is not None
+            session.presence = None
+            self._broadcast_end(session, presence, roster if known else None)
             return
         first = session.presence is None
         able_before = not first and session.priority >= 0
@@ -90,16 +90,17 @@ class PresenceModule(Module):
         self._tell_own(session, presence)
         if first:
             self._greet(session, roster)
-        if session.priority >= 0 and not able_before:
+        if first or (session.priority >= 0 and not able_before):
             self.server.occurred(BecameAvailable(session, presence))
 
     def _broadcast_end(self, session: Session, presence: Presence, roster: Roster | None) -> None:
-        """Tell all who saw the session that it is gone (section 4.5)."""
+        """Tell all who saw the session that it is gone (section 4.5); no `roster`: only who got directed presence."""
         directed, session.directed = session.directed or {}, None
         contacts = dict.fromkeys(roster.subscribers if roster is not None else ())
         contacts.update(dict.fromkeys(text for text, jid in directed.items() if str(jid.bare) not in contacts))
         send_to(self.server.router, presence, contacts)
-        self._tell_own(session, presence)
+        if roster is not None:
+            self._tell_own(session, presence)
 
     def _tell_own(self, session: Session, presence: Presence) -> None:
         """An account is subscribed to itself (section 4.2.2): its available sessions, and the one that sent this."""
@@ -132,10 +133,10 @@ class PresenceModule(Module):
         session = fact.session
         if fact.presence is None and not session.directed:
             return None
-        return self._end(session)
+        return self._end(session, fact.presence is not None)
 
-    async def _end(self, session: Session) -> None:
-        roster = await self.server.rosters.of(session.jid)
+    async def _end(self, session: Session, known: bool) -> None:
+        roster = await self.server.rosters.of(session.jid) if known else None
         self._broadcast_end(session, unavailable(session), roster)
 
     # To an account of ours

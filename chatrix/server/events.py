@@ -70,7 +70,10 @@ class SessionBound:
 
 @dataclass(slots=True)
 class BecameAvailable:
-    """A session sent its first available presence; it is an available resource from now on."""
+    """A session sent its first available presence, or its priority is not negative any more.
+
+    It is an available resource from now on; messages to the bare JID it gets only with a priority of 0 or more.
+    """
 
     goes_on: ClassVar[bool] = True
     session: Session
