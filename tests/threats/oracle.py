@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.certificates import leaf
 from tests.running import RunningServer
 from tests.threats.raw import PATIENCE, RawClient
 
@@ -25,6 +26,9 @@ GROWTH = 8 << 20
 """Bytes by which the process may grow in one test."""
 
 HOSTS = ("a.test", "b.test")
+ANOTHER = "c.test"
+"""A host with a certificate of its own."""
+
 ACCOUNTS = ("alice@a.test", "bob@a.test", "bystander@a.test", "alice@b.test")
 
 MiB = 1 << 20
@@ -43,7 +47,10 @@ class Servers:
         key = (limits, options, under)
         if self._server is None or self._options != key:
             self.stop()
-            server = RunningServer(HOSTS, options=options, sections=f"\n[limits]\n{limits}", under=under)
+            sections = f"\n[limits]\n{limits}\n\n[host {ANOTHER}]\ncertificate = another.pem\nmechanisms = SCRAM-SHA-256-PLUS SCRAM-SHA-256"
+            server = RunningServer(HOSTS, options=options, sections=sections, under=under)
+            (server.folder / "another.pem").write_bytes(leaf(ANOTHER).pem)
+            (server.folder / "another.pem").chmod(0o600)
             server.start()
             self._server, self._options = server, key
             await server.add_accounts(*ACCOUNTS)
@@ -130,7 +137,7 @@ class Threat(TestCase):
 
     _sources = 0
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         """Start the server if need be, and a bystander."""
         self.server = server = await SERVERS.get(self.limits, self.options, self.under)
         # What a server takes for its first clients it has for good.
