@@ -49,10 +49,11 @@ class Subscription(Module):
         contact = presence.to
         if contact is None:
             raise StanzaError("modify", "bad-request", "a subscription is with somebody")
-        # Subscriptions are between bare JIDs (sections 3.1.2 and 3.1.5).
-        presence.to = contact.bare
-        presence.from_ = sending.session.jid.bare
-        return self._send(sending, presence, contact.bare)
+        # Subscriptions are between bare JIDs (sections 3.1.2 and 3.1.5); an error is for the session that sent this.
+        routed = presence.copy()
+        routed.to = contact.bare
+        routed.from_ = sending.session.jid.bare
+        return self._send(sending, routed, contact.bare)
 
     async def _send(self, sending: Sending, presence: object, contact: JID) -> Verdict:
         assert isinstance(presence, Presence)
@@ -109,8 +110,12 @@ class Subscription(Module):
         """Take the stanzas that manage subscriptions; they are delivered from here."""
         presence = arriving.stanza
         contact = presence.from_
-        if presence.type not in subscription.TYPES or contact is None:
+        to = presence.to
+        if presence.type not in subscription.TYPES or contact is None or to is None:
             return None
+        if to.resource and presence.type != "subscribe" and to.resource not in arriving.account.sessions:
+            # RFC 6121 section 8.5.3.2.2: only a request is taken for a resource that is not there.
+            return Verdict.STOP
         presence.to = arriving.account.jid
         presence.from_ = contact.bare
         return self._arrive(arriving.account.jid, presence, contact.bare)
