@@ -47,7 +47,7 @@ class Roster(Module):
         # An interested resource from here on: what changes while we read is pushed after the answer.
         session.interested = True
         version = request.payload.get("ver", "")
-        if version.isdecimal() and len(version) < 19:
+        if version.isascii() and version.isdecimal() and len(version) < 19:
             changes = await self.server.rosters.store.changes(str(roster.jid), int(version))
             if changes is not None:
                 self.server.router.send_answer(request.reply())
