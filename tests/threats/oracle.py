@@ -29,7 +29,7 @@ HOSTS = ("a.test", "b.test")
 ANOTHER = "c.test"
 """A host with a certificate of its own."""
 
-ACCOUNTS = ("alice@a.test", "bob@a.test", "bystander@a.test", "alice@b.test")
+ACCOUNTS = ("alice@a.test", "bob@a.test", "bystander@a.test", "alice@b.test", *(f"u{n}@a.test" for n in range(1, 30)))
 
 MiB = 1 << 20
 
@@ -47,7 +47,8 @@ class Servers:
         key = (limits, options, under)
         if self._server is None or self._options != key:
             self.stop()
-            sections = f"\n[limits]\n{limits}\n\n[host {ANOTHER}]\ncertificate = another.pem\nmechanisms = SCRAM-SHA-256-PLUS SCRAM-SHA-256"
+            another = f"[host {ANOTHER}]\ncertificate = another.pem\nmechanisms = SCRAM-SHA-256-PLUS SCRAM-SHA-256"
+            sections = f"\n[limits]\n{limits}\n\n{another}"
             server = RunningServer(HOSTS, options=options, sections=sections, under=under)
             (server.folder / "another.pem").write_bytes(leaf(ANOTHER).pem)
             (server.folder / "another.pem").chmod(0o600)

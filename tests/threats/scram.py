@@ -14,7 +14,7 @@ class Scram:
     def __init__(
         self,
         user: str = "alice",
-        password: str = "secret",  # noqa: S107 - that of all accounts here
+        password: str = "secret",
         mechanism: str = "SCRAM-SHA-256",
         gs2: str = "n,,",
         binding: bytes = b"",

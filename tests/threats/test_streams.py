@@ -97,8 +97,10 @@ class StreamThreats(Threat):
         for attempt in (
             sasl("response", b"x"),
             sasl("abort", ""),
-            b"<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>AGEAYg==</initial-response>"
-            b"</authenticate>",
+            (
+                b"<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>AGEAYg==</initial-response>"
+                b"</authenticate>"
+            ),
             b"<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>",
             b"<iq type='set' id='1'><query xmlns='jabber:iq:register'><username>x</username></query></iq>",
             b"<compress xmlns='http://jabber.org/protocol/compress'><method>zlib</method></compress>",
