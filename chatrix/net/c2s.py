@@ -272,7 +272,8 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         if self.secured and self.account is None:
             self._offer = self._make_offer()
         kept = self.factory.features
-        key = (self.account is None, self.server.limits, self._offer and self._offer.advertised)
+        before = self.account is None
+        key = ("" if before else self.host, before, self.server.configured, self._offer and self._offer.advertised)
         written = kept.get(key)
         if written is None:
             if len(kept) >= FEATURES_KEPT:
@@ -287,7 +288,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
             logged_in = limits_feature(limits.stanza_size, int(limits.idle_time))
             session = Element(NS_SESSION, "session")
             session.add(NS_SESSION, "optional")
-            return [Element(NS_BIND, "bind"), session, *self.server.stream_features(), logged_in]
+            return [Element(NS_BIND, "bind"), session, *self.server.stream_features(self.host), logged_in]
         before = limits_feature(limits.stanza_size_before_log_in, int(limits.log_in_time))
         if self._offer is None:
             return [starttls_feature(), before]
@@ -364,17 +365,22 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         assert self._offer is not None
         if self._authentication is None:
             self._authentication = Authentication(self.host, self._offer, self.server.accounts.decoys)
+        # The stream's own is gone when the client goes while we wait.
+        authentication = self._authentication
         name = ""
+        hashing = self.server.hashing
         try:
             try:
-                step = self._begin_or_respond(self._authentication, element)
+                step = self._begin_or_respond(authentication, element)
                 while isinstance(step, NeedKeys | NeedPasswordCheck):
                     if isinstance(step, NeedKeys):
                         name = str(step.account)
                         keys = await self.server.accounts.keys(step.account, step.hashes)
-                        step = self._authentication.keys_found(step, keys)
+                        step = authentication.keys_found(step, keys)
                     else:
-                        step = self._authentication.password_checked(step, await deferToThread(step.check))
+                        step = authentication.password_checked(step, await hashing.run(deferToThread, step.check))
+                if isinstance(step, Success):
+                    await self._check_enabled(step)
             except SASLError as refusal:
                 await self._refuse(refusal, name)
             except Exception:
@@ -390,6 +396,15 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
             stream.close(error)
         finally:
             stream.release()
+
+    async def _check_enabled(self, success: Success) -> None:
+        """Only who has shown the right password learns that his account is disabled; he may try another one."""
+        assert self._offer is not None
+        try:
+            await self.server.accounts.check_enabled(success.account)
+        except SASLError:
+            self._authentication = Authentication(self.host, self._offer, self.server.accounts.decoys)
+            raise
 
     _name = ""
     "Whose log-in is going on, between challenge and response: for the count of failures."

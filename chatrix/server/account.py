@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from chatrix.store.accounts import Accounts as AccountStore
+from chatrix.xmpp.errors import SASLError
 from chatrix.xmpp.jid import JID
 from chatrix.xmpp.sasl.keys import MIN_ITERATIONS, Decoys, Hash, ScramKeys
 
@@ -48,6 +49,20 @@ class Accounts:
             if keys is not None:
                 return keys
         return None
+
+    async def check_enabled(self, jid: JID) -> None:
+        """Whoever has shown the right password may still not be let in.
+
+        Raises:
+            SASLError: account-disabled; not-authorized when the account was deleted meanwhile.
+
+        Source: RFC 6120 section 6.5.2.
+        """
+        account = await self.store.get(jid.local, jid.domain)
+        if account is None:
+            raise SASLError("not-authorized")
+        if account.disabled:
+            raise SASLError("account-disabled")
 
     def forget(self, jid: JID) -> None:
         """An account was deleted."""

@@ -106,11 +106,9 @@ def touch_account() -> Any:
 
 @statement
 def keys_of() -> Any:
-    keys, here = scram_keys(), accounts()
-    return (
-        sa.select(keys.c.salt, keys.c.iterations, keys.c.stored_key, keys.c.server_key)
-        .join_from(keys, here, here.c.account == keys.c.account)
-        .where(keys.c.account == sa.bindparam("account"), keys.c.hash == sa.bindparam("hash"), sa.not_(here.c.disabled))
+    keys = scram_keys()
+    return sa.select(keys.c.salt, keys.c.iterations, keys.c.stored_key, keys.c.server_key).where(
+        keys.c.account == sa.bindparam("account"), keys.c.hash == sa.bindparam("hash")
     )
 
 
@@ -134,8 +132,25 @@ def page_of_accounts() -> Any:
 
 
 @statement
+def page_of_disabled() -> Any:
+    here = accounts()
+    return (
+        sa.select(here.c.localpart, here.c.host, here.c.created, here.c.disabled)
+        .where(here.c.host == sa.bindparam("host"), here.c.disabled)
+        .order_by(here.c.localpart)
+        .limit(sa.bindparam("at_most"))
+    )
+
+
+@statement
 def number_of_accounts() -> Any:
     return sa.select(sa.func.count()).select_from(accounts()).where(accounts().c.host == sa.bindparam("host"))
+
+
+@statement
+def number_of_disabled() -> Any:
+    here = accounts()
+    return sa.select(sa.func.count()).select_from(here).where(here.c.host == sa.bindparam("host"), here.c.disabled)
 
 
 class Accounts:
@@ -192,7 +207,10 @@ class Accounts:
             raise NoSuchAccount(account)
 
     async def keys_of(self, local: str, host: str, hash_name: Hash) -> ScramKeys | None:
-        """What SCRAM needs, in one read; None when there is no such account or key, or the account is disabled."""
+        """What SCRAM needs, in one read; None when there is no such account or key.
+
+        Also of a disabled account: that it is disabled is only for those who know its password.
+        """
         row = await self._database.fetch_one(keys_of, account=f"{local}@{host}", hash=hash_name)
         return ScramKeys(hash_name, *row) if row else None
 
@@ -209,6 +227,17 @@ class Accounts:
         """A page of the host's accounts in the order of their localparts, from the first beyond `after`."""
         rows = await self._database.fetch(page_of_accounts, host=host, after=after, at_most=limit)
         return [Account(*row) for row in rows]
+
+    async def disabled(self, host: str, limit: int = PAGE) -> list[Account]:
+        """The first of the host's accounts that are disabled, in the order of their localparts."""
+        rows = await self._database.fetch(page_of_disabled, host=host, at_most=limit)
+        return [Account(*row) for row in rows]
+
+    async def count_disabled(self, host: str) -> int:
+        """How many of the host's accounts are disabled."""
+        row = await self._database.fetch_one(number_of_disabled, host=host)
+        assert row is not None
+        return int(row[0])
 
     async def count(self, host: str) -> int:
         """How many accounts the host has."""

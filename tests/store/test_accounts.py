@@ -83,14 +83,20 @@ class AccountsBody(Body):
         self.assertEqual(await self.accounts.count("example.com"), 0)
 
     async def test_disabled(self) -> None:
-        """A disabled account exists, but has no keys to log in with until it is let in again."""
+        """A disabled account exists, with its keys: the log-in says that it is disabled, after the password."""
         await self.accounts.create("juliet", "example.com", KEYS)
         await self.accounts.set_disabled("juliet", "example.com", True)
         account = await self.accounts.get("juliet", "example.com")
         self.assertTrue(account is not None and account.disabled)
-        self.assertIsNone(await self.accounts.keys_of("juliet", "example.com", "sha-1"))
-        await self.accounts.set_disabled("juliet", "example.com", False)
         self.assertEqual(await self.accounts.keys_of("juliet", "example.com", "sha-1"), KEYS[0])
+        await self.accounts.create("romeo", "example.com", ())
+        self.assertEqual(await self.accounts.disabled("example.com"), [account])
+        self.assertEqual(await self.accounts.count_disabled("example.com"), 1)
+        await self.accounts.set_disabled("juliet", "example.com", False)
+        account = await self.accounts.get("juliet", "example.com")
+        self.assertTrue(account is not None and not account.disabled)
+        self.assertEqual(await self.accounts.disabled("example.com"), [])
+        self.assertEqual(await self.accounts.count_disabled("example.com"), 0)
 
     async def test_delete(self) -> None:
         """With an account all it owns goes: whoever takes the name next finds nothing. Others keep theirs."""
