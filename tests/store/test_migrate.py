@@ -17,7 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from chatrix.store import accounts, offline, roster
+from chatrix.store import accounts, blocking, offline, roster
 from chatrix.store.database import DatabaseConflict, DatabaseError, DatabaseOutdated, DatabaseTooNew, open_database
 from chatrix.store.libpq import connected
 from chatrix.store.migrate import migrate
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     Mixin = object
 
-STORES = (accounts, offline, roster)
+STORES = (accounts, blocking, offline, roster)
 """Imported, so that their tables are declared."""
 
 CONFLICT = """
