@@ -76,8 +76,14 @@ class Failures:
         return 0 if now - last > self.ban else count
 
     def failed(self, peer: str, account: str, now: float) -> float:
-        """Count a failure, at `now` seconds. Returns the seconds to wait before it is answered."""
-        for key in (self._key("origin", peer), self._key("account", account)):
+        """Count a failure, at `now` seconds. Returns the seconds to wait before it is answered.
+
+        `account` is "" where no account can be meant; all those together are nobody's account.
+        """
+        keys = [self._key("origin", peer)]
+        if account:
+            keys.append(self._key("account", account))
+        for key in keys:
             self._failures[key] = (self._count(key, now) + 1, now)
             self._failures.move_to_end(key)
             if len(self._failures) > FAILURES_KEPT:

@@ -5,10 +5,12 @@ Made by `chatrix.tap`, and in memory by `chatrix.testing.host`. It knows no sock
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -61,6 +63,8 @@ class Server:
             self.router.iq_table.add("the server itself", answer, mark)
         self.connections = Connections(0, 0)
         self.failures = Failures(0, 0)
+        self.hashing = DeferredSemaphore(max(1, len(os.sched_getaffinity(0)) - 1))
+        "Passwords hashed at a time: one processor is left for everybody else."
         self.configure(config)
 
     def configure(self, config: Config) -> None:
