@@ -87,7 +87,9 @@ class XMPPStream(xmlstream.XmlStream):
         self.authenticator.connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
-        """Cut the bytes into frames and hand them on."""
+        """Cut the bytes into frames and hand them on; what comes after we closed our side is dropped."""
+        if self.closing:
+            return
         self.heard = self.authenticator.pulse.now
         if self._held is not None:
             # Reading is paused, but what was decrypted before still comes.
