@@ -34,6 +34,7 @@ from chatrix.server.host import Host
 from chatrix.server.rosters import Roster, RosterItem, Rosters
 from chatrix.server.server import Server
 from chatrix.server.session import Session
+from chatrix.xmpp.dataform import Form
 from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StanzaError, StreamError
 from chatrix.xmpp.jid import JID, InvalidJID
@@ -49,6 +50,7 @@ __all__ = [
     "Duration",
     "Element",
     "Endpoint",
+    "Form",
     "Host",
     "InvalidJID",
     "Message",
@@ -116,3 +118,19 @@ class Module:
     def stream_features(self) -> Iterable[Element]:
         """What a stream that is logged in advertises because of this module."""
         return ()
+
+    def host_features(self, host: Host) -> Iterable[Element]:
+        """What only the streams of this host advertise, once logged in; asked again when the ini was read again."""
+        return ()
+
+    def forms(self, host: Host) -> Iterable[Form]:
+        """What disco#info of a host says in forms (XEP-0128) because of this module, each with its `form_type`."""
+        return ()
+
+    async def info_of_node(self, request: IQ, node: str) -> Element | None:
+        """Answer disco#info about a node of a host or an account; None: no node of this module."""
+        return None
+
+    async def items_of_node(self, request: IQ, node: str) -> Element | None:
+        """Answer disco#items of a node of a host or an account; None: no node of this module."""
+        return None

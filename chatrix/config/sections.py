@@ -1,9 +1,10 @@
 """The sections of the ini that the server itself reads: [chatrix], [limits] and [host DOMAIN]."""
 
+import re
 import resource
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from chatrix.config.options import option
@@ -52,6 +53,21 @@ def _check_admins(admins: tuple[JID, ...]) -> str:
     return ""
 
 
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
+
+
+def _check_contact(addresses: tuple[str, ...]) -> str:
+    for address in addresses:
+        if not _URI.fullmatch(address):
+            example = f"mailto:{address} or xmpp:{address}" if "@" in address else "https://status.example.com"
+            return f'"{address}" is not a URI, such as {example}'
+    return ""
+
+
+def _contact(doc: str) -> Any:
+    return option((), doc=doc, check=_check_contact, restart=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChatrixOptions:
     """The server as a whole."""
@@ -60,7 +76,7 @@ class ChatrixOptions:
         Path("var"), doc="Folder of everything the server writes; `var` beside the ini when nothing is said."
     )
     modules: tuple[str, ...] = option(
-        ("disco", "roster", "presence", "subscription", "ping", "version", "time", "offline"),
+        ("disco", "roster", "presence", "subscription", "ping", "version", "time", "offline", "contact"),
         doc="What the server can do, a word for each. Within a stage of a walk, modules act in this order. "
         "A dotted name is an import path to a module of somebody else.",
     )
@@ -174,3 +190,13 @@ class HostOptions:
         "or the new one gets another resource (RFC 6120 section 7.7.2.2).",
         restart=False,
     )
+    abuse_contact: tuple[str, ...] = _contact(
+        "Whom to tell about spam from this host: URIs such as `mailto:abuse@example.com xmpp:abuse@example.com`. "
+        "Published with the other contacts by the module `contact`."
+    )
+    admin_contact: tuple[str, ...] = _contact("Who runs this host.")
+    feedback_contact: tuple[str, ...] = _contact("Who wants to know what users think.")
+    sales_contact: tuple[str, ...] = _contact("Whom to ask about prices.")
+    security_contact: tuple[str, ...] = _contact("Whom to tell about a security problem.")
+    status_contact: tuple[str, ...] = _contact("Where it is said whether this host works, such as a web page.")
+    support_contact: tuple[str, ...] = _contact("Who helps users.")

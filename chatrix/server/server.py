@@ -28,6 +28,7 @@ from chatrix.server.router import Router
 from chatrix.server.session import Session, Stream
 from chatrix.store.accounts import Accounts as AccountStore
 from chatrix.store.offline import OfflineMessages
+from chatrix.xmpp.disco import Identity, info
 from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StanzaError, StreamError
 from chatrix.xmpp.jid import JID, InvalidJID
@@ -37,6 +38,8 @@ from chatrix.xmpp.stanza import IQ
 log = Logger(namespace="chatrix.server")
 
 Kind = TypeVar("Kind")
+
+SERVER_IDENTITY = Identity("server", "im", "chatrix")
 
 
 class Server:
@@ -55,6 +58,8 @@ class Server:
         self.hooks = Hooks()
         self.modules: dict[str, Any] = {}
         "By word, in the order of the ini."
+        self.configured = 0
+        "How often the ini was taken; what was made from it is old when this has grown."
         for kind, payload, answer in (
             ("set", (NS_SESSION, "session"), self._start_session),
             ("set", (NS_BIND, "bind"), self._refuse_bind),
@@ -70,6 +75,7 @@ class Server:
     def configure(self, config: Config) -> None:
         """Take what an ini says that can change while the server runs."""
         self.config = config
+        self.configured += 1
         self.limits = config.limits
         self.connections.per_origin = config.limits.connections_per_address
         self.connections.in_all = config.limits.connection_ceiling
@@ -93,10 +99,18 @@ class Server:
         """What disco#info says of an account of ours."""
         return sorted({feature for module in self.modules.values() for feature in module.account_features})
 
-    def stream_features(self) -> Iterator[Element]:
-        """What the modules advertise on a stream that is logged in."""
+    def stream_features(self, domain: str = "") -> Iterator[Element]:
+        """What the modules advertise on a stream that is logged in, to this host of ours if one is named."""
+        host = self.hosts.get(domain)
         for module in self.modules.values():
             yield from module.stream_features()
+            if host is not None:
+                yield from module.host_features(host)
+
+    def info(self, host: Host, node: str = "") -> Element:
+        """What disco#info of a host of ours says, for a node that stands for the host itself if one is named."""
+        forms = [form for module in self.modules.values() for form in module.forms(host)]
+        return info((SERVER_IDENTITY,), self.features(), forms, node)
 
     def occurred(self, fact: object) -> None:
         """Tell the modules a fact, such as `SessionBound`."""
