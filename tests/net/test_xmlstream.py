@@ -107,7 +107,7 @@ class StreamCase(SynchronousTestCase):
         self.door = Door()
         self.stream = XMPPStream(self.door)
         self.transport = Transport()
-        self.stream.makeConnection(self.transport)  # type: ignore[no-untyped-call]
+        self.stream.makeConnection(self.transport)
 
     def feed(self, *pieces: bytes) -> None:
         """Let bytes arrive, piece by piece."""
@@ -200,7 +200,7 @@ class Ending(StreamCase):
         """The door is told once that the connection is gone; late calls do no harm."""
         self.begin()
         self.stream.hold()
-        self.stream.connectionLost()  # type: ignore[no-untyped-call]
+        self.stream.connectionLost()
         self.stream.release()
         self.stream.close(StreamError("reset"))
         self.stream.write(b"<message/>")
