@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream
 
 from chatrix.net.tls import TLSLayer, start_tls
+from chatrix.net.transport import flush_writes
 from chatrix.xmpp.element import Element, serialise
 from chatrix.xmpp.errors import StreamError
 from chatrix.xmpp.framing import Framer, Limits, StreamClosed, StreamOpened
@@ -84,6 +85,7 @@ class XMPPStream(xmlstream.XmlStream):
             handle = transport.getHandle()
             for option, value in SOCKET_KEEPALIVE:
                 handle.setsockopt(socket.IPPROTO_TCP, option, value)
+            flush_writes(self)
         self.authenticator.connectionMade()
 
     def dataReceived(self, data: bytes) -> None:

@@ -28,8 +28,8 @@ HASHES: Final = {
 }
 """The hashes that are believed, by IANA's textual name; MD5 is not among them."""
 FORM_TYPE: Final = "FORM_TYPE"
-LONGEST: Final = 200
-"""Characters of a `ver`, or of a `hash`."""
+LONGEST: Final = 300
+"""Characters of each part of a claim; a longer one is none."""
 
 
 class IllFormed(ValueError):
@@ -54,7 +54,7 @@ class Claim:
         if element is None:
             return None
         claim = cls(element.get("hash", ""), element.get("node", ""), element.get("ver", ""))
-        return claim if claim.ver and len(claim.ver) <= LONGEST and len(claim.hash) <= LONGEST else None
+        return claim if claim.ver and max(map(len, (claim.hash, claim.node, claim.ver))) <= LONGEST else None
 
     @property
     def verifiable(self) -> bool:

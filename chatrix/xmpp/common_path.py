@@ -10,8 +10,10 @@ import re
 from typing import Final
 from xml.parsers import expat
 
+from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StreamError
-from chatrix.xmpp.slice_parser import LONGEST_NAME, PLAIN_NAMESPACE, Limits, new_parser
+from chatrix.xmpp.namespaces import NS_CSI, NS_SASL, NS_STREAM_MANAGEMENT, NS_TLS
+from chatrix.xmpp.slice_parser import LONGEST_NAME, PLAIN_NAMESPACE, STANZA_NAMES, Limits, new_parser
 from chatrix.xmpp.stanza import IQ, Message, Presence, Stanza
 
 _WORN_OUT: Final = 4 << 20
@@ -22,6 +24,11 @@ _ODD_NAMESPACE: Final = re.compile(f"""xmlns(?!=(?:'{PLAIN_NAMESPACE}'|"{PLAIN_N
 _KEYS: Final = {f" {name}=": name for name in ("to", "from", "id", "type", "xml:lang", "xmlns")}
 _orders: dict[tuple[str, ...], tuple[str, ...]] = {}
 """The keys as split from a tag, and the names they stand for. Bounded: there are 1957 ways to order six names."""
+
+_VALUE: Final = rb"""(?:'[^'<&\x00-\x1f\x7f-\xff]*'|"[^"<&\x00-\x1f\x7f-\xff]*")"""
+_LEAF: Final = re.compile(rb"<([a-z]+)((?: [a-z]+=" + _VALUE + rb")+)(?:/>|>([A-Za-z0-9+/=]*)</\1>)")
+_LEAF_ATTRIBUTE: Final = re.compile(rb" ([a-z]+)=(" + _VALUE + rb")")
+_LEAF_NAMESPACES: Final = frozenset({NS_SASL, NS_TLS, NS_STREAM_MANAGEMENT, NS_CSI})
 
 _NAMES: Final[dict[int, tuple[type[Stanza], bytes, bytes, int]]] = {
     ord(class_.name[0]): (class_, f"<{class_.name} ".encode(), f"</{class_.name}>".encode(), len(class_.name) + 1)
@@ -92,6 +99,26 @@ def whole_stanza(
     if "xmlns" in attributes and attributes.pop("xmlns") != content_namespace:
         return None
     return class_(attributes, inner), end
+
+
+def whole_leaf(data: bytes, start: int, limits: Limits) -> tuple[Element, int] | None:
+    """Return the element of negotiation that starts at this `<`, without children, and the index after it.
+
+    None when it is not written in the plainest way, is of none of the usual namespaces, or not whole.
+    """
+    found = _LEAF.match(data, start, start + limits.stanza_bytes)
+    if found is None:
+        return None
+    name = found[1].decode()
+    pairs = _LEAF_ATTRIBUTE.findall(found[2])
+    attributes = {name.decode(): value[1:-1].decode() for name, value in pairs}
+    if len(attributes) < len(pairs) or len(pairs) > limits.attributes:
+        return None
+    namespace = attributes.pop("xmlns", "")
+    if namespace not in _LEAF_NAMESPACES or name in STANZA_NAMES:
+        return None
+    text = found[3]
+    return Element(namespace, name, attributes, text.decode() if text else None), found.end()
 
 
 def _ordinary(inner: bytes, end_tag: bytes, content: bytes, limits: Limits) -> bool:

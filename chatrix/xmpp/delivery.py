@@ -43,6 +43,7 @@ def of_presence(type: str, to_full: bool) -> Delivery:
     """What to do with a presence that no session matches exactly.
 
     Subscriptions and probes are dealt with before they come here (sections 3 and 4.3); without the modules that do,
-    they are ignored.
+    they are ignored. An error for a bare JID answers a subscription stanza, which came from there: the user should know
+    (section 3.1.2).
     """
-    return Delivery.ALL_AVAILABLE if type in ("", "unavailable") and not to_full else Delivery.IGNORE
+    return Delivery.ALL_AVAILABLE if type in ("", "unavailable", "error") and not to_full else Delivery.IGNORE

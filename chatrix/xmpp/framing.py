@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from chatrix.xmpp.common_path import whole_stanza
+from chatrix.xmpp.common_path import whole_leaf, whole_stanza
 from chatrix.xmpp.element import Element, parse, serialise
 from chatrix.xmpp.errors import StreamError
 from chatrix.xmpp.slice_parser import LONGEST_NAME, STANZA_NAMES, Limits, SliceParser, Surroundings
 from chatrix.xmpp.slices import Slice
 from chatrix.xmpp.stanza import Stanza, from_tree, make
-from chatrix.xmpp.stream_header import StreamHeader, StreamOpened
+from chatrix.xmpp.stream_header import StreamHeader, StreamOpened, usual_header
 
 __all__ = ["BEFORE_LOG_IN", "Frame", "Framer", "Limits", "StreamClosed", "StreamOpened"]
 
@@ -110,7 +110,10 @@ class Framer:
                 position = self._skip_space(data, position)
                 continue
             if common:
+                found: tuple[Frame, int] | None
                 found = whole_stanza(data, position, self.content_namespace, self._content, self.limits)
+                if found is None:
+                    found = whole_leaf(data, position, self.limits)
                 if found is not None:
                     frames.append(found[0])
                     position = found[1]
@@ -125,6 +128,11 @@ class Framer:
         if self._closed or not data:
             return b""
         if self._header is None:
+            usual = None if self._careful_only else usual_header(data, self.content_namespace, self.limits)
+            if usual is not None:
+                frames.append(usual[0])
+                self._surroundings = usual[1]
+                return data[usual[2] :]
             self._header = StreamHeader(self.content_namespace, self.limits)
         opened = self._header.feed(data)
         if opened is None:
