@@ -26,6 +26,8 @@ QUERY = (NS_ROSTER, "query")
 LONGEST_NAME = 1023
 "Octets of a contact's name, or of a group's."
 MOST_GROUPS = 100
+LONGEST_ITEM = 4096
+"Octets of a contact's name and groups together: a roster is sent in one piece, and kept in memory."
 
 
 class Roster(Module):
@@ -90,6 +92,8 @@ class Roster(Module):
         if len(name.encode()) > LONGEST_NAME:
             raise StanzaError("modify", "not-acceptable", "the name is too long")
         groups = _groups_of(element)
+        if len(name.encode()) + sum(len(group.encode()) for group in groups) > LONGEST_ITEM:
+            raise StanzaError("modify", "not-acceptable", "the name and the groups together are too long")
         if contact == session.jid.bare:
             raise StanzaError("cancel", "not-allowed", "nobody is his own contact")
         async with self.server.rosters.changing(session.jid) as roster:

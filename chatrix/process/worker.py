@@ -30,6 +30,9 @@ from chatrix.xmpp.errors import StreamError
 
 log = Logger(namespace="chatrix.worker")
 
+BACKLOG = 1024
+"""Connections that the kernel keeps until we accept them: with Twisted's 50, a wave of them made others wait a second."""
+
 FAREWELL = 3
 """Seconds that clients have to read that the server stops."""
 
@@ -104,7 +107,7 @@ class Worker(Service):
 
     async def _listen(self, endpoint: str, factory: Any, what: str) -> None:
         try:
-            port = await serverFromString(self.reactor, endpoint).listen(factory)
+            port = await serverFromString(self.reactor, _with_backlog(endpoint)).listen(factory)
         except Exception as error:
             raise CannotStart(f"cannot listen on {endpoint} ({what}): {error}") from error
         self._ports.append(port)
@@ -154,6 +157,13 @@ class Worker(Service):
                 server.close_host(domain)
             lines += [f"certificate of {problem}" for problem in problems]
         return lines or ["nothing changed"]
+
+
+def _with_backlog(endpoint: str) -> str:
+    """Ask for our backlog where the ini asks for none."""
+    if "backlog=" in endpoint or not endpoint.startswith(("tcp:", "tcp6:")):
+        return endpoint
+    return f"{endpoint}:backlog={BACKLOG}"
 
 
 async def _closed(port: IListeningPort) -> None:
