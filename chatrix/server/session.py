@@ -1,8 +1,8 @@
 """A session: one resource of one account, bound to a stream.
 
 What a client sends comes in by `received`, is stamped, and walks through `Sending` to the router; what is delivered
-goes out by `write`, through `Writing`. The order of stanzas with the same `to` is kept while one of them waits
-(RFC 6120 section 10.1); a session with too much waiting stops reading its socket.
+goes out by `write`, through `Writing`. The order of stanzas for the same bare JID is kept while one of them
+waits (RFC 6120 section 10.1); a session with too much waiting stops reading its socket.
 """
 
 from __future__ import annotations
@@ -96,8 +96,7 @@ class Session:
             self._check_from(attributes["from"])
         attributes["from"] = self._full
         if self._waiting:
-            key = attributes.get("to", "")
-            queue = self._waiting.get(key)
+            queue = self._waiting.get(_recipient(attributes))
             if queue is not None:
                 queue.append(stanza)
                 self._waiting_count += 1
@@ -123,7 +122,7 @@ class Session:
     def _wait(self, result: Awaitable[None], stanza: Stanza) -> None:
         if self._waiting is None:
             self._waiting = {}
-        key = stanza.attributes.get("to", "")
+        key = _recipient(stanza.attributes)
         self._waiting[key] = deque()
         in_background(self._work_off(result, stanza, key), "working off a session's stanzas")
 
@@ -165,3 +164,8 @@ class Session:
             if verdict is not None:
                 return
         self.stream.write(stanza.to_bytes())
+
+
+def _recipient(attributes: dict[str, str]) -> str:
+    """For whom the order is kept: a bare JID and its full JIDs are one recipient (RFC 6120 section 10.1)."""
+    return attributes.get("to", "").partition("/")[0]
