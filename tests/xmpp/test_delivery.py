@@ -77,7 +77,12 @@ class PresenceStanzas(SynchronousTestCase):
             self.assertIs(Delivery.IGNORE, of_presence(type_, True))
 
     def test_others(self) -> None:
-        """What modules deal with, and errors, go nowhere without them."""
-        for type_ in ("subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe", "error"):
+        """What modules deal with goes nowhere without them."""
+        for type_ in ("subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe"):
             for to_full in (False, True):
                 self.assertIs(Delivery.IGNORE, of_presence(type_, to_full))
+
+    def test_errors(self) -> None:
+        """What became of a request, which came from the bare JID, is told to the user (section 3.1.2)."""
+        self.assertIs(Delivery.ALL_AVAILABLE, of_presence("error", False))
+        self.assertIs(Delivery.IGNORE, of_presence("error", True))
