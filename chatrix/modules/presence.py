@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from chatrix.api import (
     JID,
     Arriving,
@@ -44,13 +46,14 @@ class PresenceModule(Module):
         if "to" in presence.attributes:
             if type in ("", "unavailable"):
                 self._note_directed(session, presence)
-            elif type == "probe":
+            elif type == "probe" and presence.to is not None and presence.to.is_bare:
+                # Subscriptions are between bare JIDs; who asks after one resource had directed presence (section 4.3).
                 presence.from_ = session.jid.bare
             return None
         if type not in ("", "unavailable"):
             return Verdict.STOP
         roster = self.server.rosters.known(session.account)
-        if roster is None:
+        if roster is None or roster.lock.locked:
             return self._broadcast_later(session, presence)
         self._broadcast(session, presence, roster)
         return Verdict.STOP
@@ -70,9 +73,10 @@ class PresenceModule(Module):
         session.directed[str(to)] = to
 
     async def _broadcast_later(self, session: Session, presence: Stanza) -> Verdict:
-        roster = await self.server.rosters.of(session.jid)
-        if roster is not None:
-            self._broadcast(session, presence, roster)
+        # After what is being changed: who sends `unsubscribed` first is not seen by that contact any more.
+        async with self.server.rosters.changing(session.jid) as roster:
+            if roster is not None and self.server.directory.session(session.jid) is session:
+                self._broadcast(session, presence, roster)
         return Verdict.STOP
 
     def _broadcast(self, session: Session, presence: Stanza, roster: Roster) -> None:
@@ -91,13 +95,16 @@ class PresenceModule(Module):
         if first:
             self._greet(session, roster)
         if first or (session.priority >= 0 and not able_before):
-            self.server.occurred(BecameAvailable(session, presence))
+            self.server.occurred(BecameAvailable(session, presence, first))
 
     def _broadcast_end(self, session: Session, presence: Presence, roster: Roster | None) -> None:
         """Tell all who saw the session that it is gone (section 4.5); no `roster`: only who got directed presence."""
         directed, session.directed = session.directed or {}, None
         contacts = dict.fromkeys(roster.subscribers if roster is not None else ())
+        if roster is not None:
+            contacts[str(session.jid.bare)] = None
         contacts.update(dict.fromkeys(text for text, jid in directed.items() if str(jid.bare) not in contacts))
+        contacts.pop(str(session.jid.bare), None)
         send_to(self.server.router, presence, contacts)
         if roster is not None:
             self._tell_own(session, presence)
@@ -119,13 +126,16 @@ class PresenceModule(Module):
                 copy = other.presence.copy()
                 copy.to = session.jid
                 session.write(copy)
-        attributes = {"from": str(session.jid.bare), "type": "probe"}
         for contact in roster.subscriptions:
             jid = JID.parse(contact)
-            if self.server.directory.serves(jid.domain) and self.server.directory.account(jid) is None:
-                # Ours, and not connected: the answer would be silence.
-                continue
-            self.server.router.send_answer(Presence({**attributes, "to": contact}))
+            sender = session.jid.bare
+            if self.server.directory.serves(jid.domain):
+                if self.server.directory.account(jid) is None:
+                    # Ours, and not connected: the answer would be silence.
+                    continue
+                # Nobody sees this probe but we: the answer is for the one who does not know it yet.
+                sender = session.jid
+            self.server.router.send_answer(Presence({"from": str(sender), "type": "probe", "to": contact}))
 
     @on(SessionEnded)
     def end(self, fact: SessionEnded) -> object:
@@ -149,21 +159,38 @@ class PresenceModule(Module):
         if type not in TYPES:
             raise StanzaError("modify", "bad-request", "there is no presence of this type")
         if type == "probe":
-            return self._answer_probe(arriving)
+            return self._probed(arriving)
         if type == "unavailable" and presence.from_ is not None:
             for session in arriving.account.sessions.values():
                 if session.directed is not None:
                     session.directed.pop(str(presence.from_), None)
         return None
 
-    async def _answer_probe(self, arriving: Arriving) -> Verdict:
-        """Section 4.3.2; an unknown account and one that hides answer alike."""
-        probe, account = arriving.stanza, arriving.account
-        sender, to = probe.from_, probe.to
-        assert to is not None
+    def _probed(self, arriving: Arriving) -> object:
+        """Section 4.3.2; whom the account does not let see its presence is answered when the answer is sure."""
+        sender = arriving.stanza.from_
         if sender is None:
             return Verdict.STOP
-        roster = await self.server.rosters.of(account.jid)
+        roster = self.server.rosters.known(arriving.account)
+        if roster is None or not roster.lets_see(sender):
+            return self._answer_later(arriving, sender)
+        self._answer_probe(arriving, sender, roster)
+        return Verdict.STOP
+
+    async def _answer_later(self, arriving: Arriving, sender: JID) -> Verdict:
+        # "unsubscribed" ends the sender's subscription: it must not cross the approval.
+        async with self.server.rosters.between(arriving.account.jid, sender):
+            roster = await self.server.rosters.of(arriving.account.jid)
+            done = self._answer_probe(arriving, sender, roster)
+            if done is not None and self.server.directory.serves(sender.domain):
+                await done
+        return Verdict.STOP
+
+    def _answer_probe(self, arriving: Arriving, sender: JID, roster: Roster | None) -> Deferred[object] | None:
+        """An unknown account and one that hides answer alike."""
+        probe, account = arriving.stanza, arriving.account
+        to = probe.to
+        assert to is not None
         available = [session for session in account.available if to.resource in ("", session.jid.resource)]
         answers: list[Presence]
         if roster is not None and roster.lets_see(sender):
@@ -175,13 +202,14 @@ class PresenceModule(Module):
                 answers = [Presence({"from": str(to), "type": "unavailable", **_id_of(probe)})]
         else:
             session = account.sessions.get(to.resource)
-            if session is not None and session.directed is not None and str(sender) in session.directed:
-                answers = [Presence({"from": str(session.jid)})]
-            else:
-                answers = [Presence({"from": str(to.bare), "type": "unsubscribed", **_id_of(probe)})]
+            directed = (session.directed if session is not None else None) or {}
+            if session is None or (str(sender) not in directed and str(sender.bare) not in directed):
+                answer = Presence({"from": str(to.bare), "to": str(sender), "type": "unsubscribed", **_id_of(probe)})
+                return self.server.router.send_answer(answer)
+            answers = [Presence({"from": str(session.jid)})]
         for answer in answers:
             send_to(self.server.router, answer, (str(sender),))
-        return Verdict.STOP
+        return None
 
     @on(Arriving, Stage.SCREEN, stanzas=("iq",))
     def screen_request(self, arriving: Arriving) -> object:
@@ -198,17 +226,18 @@ class PresenceModule(Module):
         roster = self.server.rosters.known(account)
         if roster is None:
             return self._screen_later(account.jid, sender)
-        _check(roster, sender)
+        self._check(roster, sender)
         return None
 
     async def _screen_later(self, jid: JID, sender: JID) -> None:
-        _check(await self.server.rosters.of(jid), sender)
+        self._check(await self.server.rosters.of(jid), sender)
 
-
-def _check(roster: Roster | None, sender: JID) -> None:
-    # The server itself asks its own clients, too.
-    if sender.local and (roster is None or not roster.lets_see(sender)):
-        raise StanzaError("cancel", "service-unavailable")
+    def _check(self, roster: Roster | None, sender: JID) -> None:
+        """Let pass those who see the account's presence, and the domains of this server, which ask clients, too."""
+        domain = sender.domain
+        ours = not sender.local and (self.server.directory.serves(domain) or domain in self.server.router.routes)
+        if not ours and (roster is None or not roster.lets_see(sender)):
+            raise StanzaError("cancel", "service-unavailable")
 
 
 def _id_of(stanza: Stanza) -> dict[str, str]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections.abc import Iterable
 
 from chatrix.api import (
     IQ,
     JID,
+    Arriving,
     Element,
     InvalidJID,
     Module,
     Presence,
     RosterItem,
     Session,
+    Stage,
     StanzaError,
     Target,
     Verdict,
     iq,
+    on,
     send_unavailable,
 )
 from chatrix.xmpp.namespaces import NS_FEATURE_ROSTER_VERSION, NS_ROSTER
@@ -43,19 +47,23 @@ class Roster(Module):
     async def tell(self, request: IQ) -> Element | Verdict:
         """The roster, or what changed since the version that the client has (RFC 6121 sections 2.1.3 and 2.6)."""
         session = self._session_of(request)
+        version = request.payload.get("ver", "")
+        if version.isascii() and version.isdecimal() and len(version) < 19:
+            # Nobody changes it meanwhile: pushes come after the answer, in the order of the changes.
+            async with self.server.rosters.changing(session.jid) as changing:
+                if changing is None:
+                    raise StanzaError("cancel", "item-not-found")
+                changes = await self.server.rosters.store.changes(str(changing.jid), int(version))
+                if changes is not None:
+                    session.interested = True
+                    self.server.router.send_answer(request.reply())
+                    for item in changes:
+                        self.server.rosters.push_to(session, item, item.changed)
+                    return Verdict.STOP
         roster = await self.server.rosters.of(session.jid)
         if roster is None:
             raise StanzaError("cancel", "item-not-found")
-        # An interested resource from here on: what changes while we read is pushed after the answer.
         session.interested = True
-        version = request.payload.get("ver", "")
-        if version.isascii() and version.isdecimal() and len(version) < 19:
-            changes = await self.server.rosters.store.changes(str(roster.jid), int(version))
-            if changes is not None:
-                self.server.router.send_answer(request.reply())
-                for item in changes:
-                    self.server.rosters.push_to(session, item, item.changed)
-                return Verdict.STOP
         query = Element(*QUERY, {"ver": str(roster.version)})
         for item in roster.items.values():
             query.append(self.server.rosters.element(item))
@@ -79,6 +87,13 @@ class Roster(Module):
     def refuse(self, request: IQ) -> None:
         """Nobody has anything to do with another's roster, or learns here whether there is one."""
         raise StanzaError("auth", "forbidden")
+
+    @on(Arriving, Stage.SCREEN, stanzas=("iq",))
+    def refuse_forged(self, arriving: Arriving) -> None:
+        """A push comes from the server itself; it answers as if the resource were not there (section 2.1.6)."""
+        request = arriving.stanza
+        if request.type == "set" and QUERY in request.children and request.to != arriving.account.jid:
+            raise StanzaError("cancel", "service-unavailable")
 
     def _session_of(self, request: IQ) -> Session:
         sender = request.from_
@@ -110,21 +125,27 @@ class Roster(Module):
     async def _remove(self, session: Session, contact: JID) -> None:
         """Remove a contact, and with it both subscriptions (section 2.5.2)."""
         account = session.account
-        async with self.server.rosters.changing(session.jid) as roster:
-            item = None if roster is None else roster.items.get(str(contact))
-            if roster is None or item is None:
-                raise StanzaError("cancel", "item-not-found")
-            state = roster.state(contact)
-            await self.server.rosters.drop_request(roster, contact)
-            await self.server.rosters.remove(roster, str(contact))
-        router = self.server.router
-        attributes = {"from": str(account.jid), "to": str(contact)}
-        if state.subscription in ("to", "both") or state.ask:
-            router.send_answer(Presence({**attributes, "type": "unsubscribe"}))
-        if state.sends:
-            send_unavailable(router, account, str(contact))
-        if state.sends or state.asked:
-            router.send_answer(Presence({**attributes, "type": "unsubscribed"}))
+        async with self.server.rosters.between(session.jid, contact):
+            async with self.server.rosters.changing(session.jid) as roster:
+                item = None if roster is None else roster.items.get(str(contact))
+                if roster is None or item is None:
+                    raise StanzaError("cancel", "item-not-found")
+                state = roster.state(contact)
+                await self.server.rosters.drop_request(roster, contact)
+                await self.server.rosters.remove(roster, str(contact))
+            if state.subscription in ("to", "both") or state.ask:
+                await self._tell(account.jid, contact, "unsubscribe")
+            if state.sends:
+                send_unavailable(self.server.router, account, str(contact))
+            if state.sends or state.asked:
+                await self._tell(account.jid, contact, "unsubscribed")
+
+    async def _tell(self, account: JID, contact: JID, type: str) -> None:
+        """Send the contact what a removal says; one of ours has heard it when this returns."""
+        attributes = {"from": str(account), "to": str(contact), "id": secrets.token_hex(8), "type": type}
+        done = self.server.router.send_answer(Presence(attributes))
+        if done is not None and self.server.directory.serves(contact.domain):
+            await done
 
 
 def _contact_of(item: Element) -> JID:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections.abc import Iterable
 
 from chatrix.api import (
@@ -61,30 +62,33 @@ class Subscription(Module):
         router = self.server.router
         if contact == account.jid:
             return Verdict.STOP
-        async with self.server.rosters.changing(account.jid) as roster:
-            if roster is None:
-                return Verdict.STOP
-            before = roster.state(contact)
-            change = subscription.outbound(presence.type, before)
-            await self._apply(roster, contact, before, change, presence.type)
-        if before.sends and presence.type == "unsubscribed":
-            send_unavailable(router, account, str(contact))
-        if change.passes:
-            result = router.route(presence)
-            if result is not None:
-                await result
-        if change.state is not None and change.state.sends and not before.sends:
-            send_current(router, account, str(contact))
+        async with self.server.rosters.between(account.jid, contact):
+            async with self.server.rosters.changing(account.jid) as roster:
+                if roster is None:
+                    return Verdict.STOP
+                before = roster.state(contact)
+                change = subscription.outbound(presence.type, before)
+                await self._apply(roster, contact, before, change, cancels=presence.type == "unsubscribed")
+            if before.sends and presence.type == "unsubscribed":
+                send_unavailable(router, account, str(contact))
+            if change.passes:
+                result = router.route(presence)
+                if result is not None:
+                    await result
+            if change.state is not None and change.state.sends and not before.sends:
+                send_current(router, account, str(contact))
         return Verdict.STOP
 
-    async def _apply(self, roster: Roster, contact: JID, before: State, change: Change, type: str) -> None:
-        """Bring what is stored to the state that the table says."""
+    async def _apply(
+        self, roster: Roster, contact: JID, before: State, change: Change, *, cancels: bool = False
+    ) -> None:
+        """Bring what is stored to the state that the table says; the account itself `cancels` its approval."""
         item = roster.items.get(str(contact))
         after = change.state or before
         approved = item is not None and item.approved
         if change.approves:
             approved = True
-        elif type == "unsubscribed" or after.sends:
+        elif cancels or after.sends:
             approved = False
         if before.asked and not after.asked:
             await self.server.rosters.drop_request(roster, contact)
@@ -138,7 +142,7 @@ class Subscription(Module):
             if change.passes:
                 self._deliver(jid, presence)
             if change.state is not None:
-                await self._apply(roster, contact, before, change, presence.type)
+                await self._apply(roster, contact, before, change)
         account = self.server.directory.account(jid)
         if before.sends and not after.sends and account is not None:
             send_unavailable(self.server.router, account, str(contact))
@@ -146,7 +150,9 @@ class Subscription(Module):
             answer = Presence({"from": str(jid), "to": str(contact), "type": change.answer})
             if presence.id:
                 answer.id = presence.id
-            self.server.router.send_answer(answer)
+            done = self.server.router.send_answer(answer)
+            if done is not None and self.server.directory.serves(contact.domain):
+                await done
         if after.sends and not before.sends and account is not None:
             send_current(self.server.router, account, str(contact))
         return Verdict.STOP
@@ -161,7 +167,15 @@ class Subscription(Module):
 
     @on(BecameAvailable)
     async def repeat_requests(self, fact: BecameAvailable) -> None:
-        """Requests come again with each new available session, until they are answered (section 3.1.3)."""
-        roster = await self.server.rosters.of(fact.session.jid)
-        for raw in list(roster.requests.values()) if roster is not None else ():
-            fact.session.write(from_tree(parse(raw)))
+        """With each new available session requests come again until they are answered, and go again (section 3.1)."""
+        session = fact.session
+        roster = await self.server.rosters.of(session.jid) if fact.first else None
+        if roster is None:
+            return
+        for raw in list(roster.requests.values()):
+            session.write(from_tree(parse(raw)))
+        for item in list(roster.items.values()):
+            if item.ask and not self.server.directory.serves(JID.parse(item.jid).domain):
+                # Section 3.1.2: the first one may have been lost on its way, and nobody was told.
+                attributes = {"from": str(roster.jid), "to": item.jid, "id": secrets.token_hex(8), "type": "subscribe"}
+                self.server.router.send_answer(Presence(attributes))

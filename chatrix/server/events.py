@@ -78,6 +78,8 @@ class BecameAvailable:
     goes_on: ClassVar[bool] = True
     session: Session
     presence: Presence
+    first: bool = True
+    "Whether it was no available resource before."
 
 
 @dataclass(slots=True)

@@ -73,6 +73,7 @@ class Rosters:
         self.store = RosterStore(database)
         self._directory = directory
         self._recent: OrderedDict[str, Roster] = OrderedDict()
+        self._pairs: dict[frozenset[str], DeferredLock] = {}
 
     def known(self, account: Account) -> Roster | None:
         """The roster of an account if it is in memory."""
@@ -136,6 +137,26 @@ class Rosters:
             yield roster
         finally:
             roster.lock.release()
+
+    @asynccontextmanager
+    async def between(self, one: JID, other: JID) -> AsyncIterator[None]:
+        """The time in which one stanza about the subscription between two accounts of ours has all its effects.
+
+        With it two rosters on this server never disagree: no answer overtakes what came after the question. Begun
+        before `changing` the roster of either, never inside; for a contact elsewhere it is nothing.
+        """
+        if not (self._directory.serves(one.domain) and self._directory.serves(other.domain)):
+            yield
+            return
+        pair = frozenset((str(one.bare), str(other.bare)))
+        lock = self._pairs.setdefault(pair, DeferredLock())
+        await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+            if not lock.locked and self._pairs.get(pair) is lock:
+                del self._pairs[pair]
 
     async def save(self, roster: Roster, item: RosterItem) -> None:
         """Keep a new or changed item and push it; called while `changing`."""

@@ -59,7 +59,7 @@ class Broadcasts(PresenceCase):
         self.assertEqual([("", f"{JULIET}/b", "from@else.where"), ("probe", JULIET, "to@else.where")], elsewhere.got())
         self.assertEqual([("presence", "", f"{JULIET}/b", ROMEO)], [outline(each) for each in romeo.got()])
         self.assertEqual(
-            {("presence", "", f"{JULIET}/b", JULIET), ("presence", "", f"{ROMEO}/o", JULIET)},
+            {("presence", "", f"{JULIET}/b", JULIET), ("presence", "", f"{ROMEO}/o", f"{JULIET}/b")},
             {outline(each) for each in juliet.got()},
         )
 
