@@ -24,8 +24,8 @@ class Size:
 
     @property
     def accounts(self) -> int:
-        """Accounts every server needs: chat uses 100 of them, the room as many."""
-        return max(self.logins, self.sessions, 100)
+        """Accounts every server needs: the ring of presence uses 400 of them, chat and the room 100."""
+        return max(self.logins, self.sessions, 400)
 
 
 FULL = Size(duration=10, warmup=2, logins=1000, sessions=2000, settle=8, runs=3)
@@ -110,6 +110,14 @@ SCENARIOS = (
         "rest", "at rest", "MiB PSS", "stat --duration 0", "pss_kib_now", Budget(limit=60), scale=1 / 1024, settled=True
     ),
     Scenario("start", "start", "s from exec to an answer", "", "start_s", Budget(limit=1)),
+    Scenario(
+        "presence",
+        "presence to 10 contacts each, TLS",
+        "us CPU per copy",
+        f"presence --tls --count 400 --degree 10 --concurrency 64 --rate 100 {TIMES}",
+        "server_cpu_us_per_copy",
+        Budget(limit=60),
+    ),
     Scenario(
         "archive",
         "chat over TLS, archived (SQLite)",

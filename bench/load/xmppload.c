@@ -671,7 +671,7 @@ static void start_login(struct cl *c)
 /* ----------------------------------------------------------- messaging */
 
 static int measuring, stopping, muc_on, pres_on;
-static u64 m_delivered, m_receipts, m_other, t_meas0;
+static u64 m_delivered, m_receipts, m_other, m_granted, t_meas0;
 static u64 dup_cnt, reorder_cnt;
 static char filler[4096];
 static char roomjid[512];
@@ -811,6 +811,7 @@ static void on_presence(struct cl *c, const char *s, const char *e)
 			m_other++;
 			return;
 		}
+		if (typed && !strcmp(type, "subscribed")) m_granted++;
 		if (typed && !strcmp(type, "error")) n_stanza_err++;
 		const char *p = memmem(s, e - s, "XP:", 3);
 		if (!p || typed) { m_other++; return; }
@@ -1401,6 +1402,10 @@ static void mode_presence(void)
 		if (i % 8 == 7) pump(0);
 		if (i % 64 == 63) pump(5);
 	}
+	/* a server that writes every change to disk needs a while; then what follows the last approval settles */
+	u64 deadline = now_ns() + 180000000000ull;
+	while (m_granted < want && now_ns() < deadline) pump(100);
+	if (m_granted < want) die("only %llu of %llu subscriptions were granted", (unsigned long long)m_granted, (unsigned long long)want);
 	u64 prev, last = now_ns();
 	do { prev = m_other; pump(100); if (prev != m_other) last = now_ns(); } while (now_ns() - last < 3000000000ull);
 	sample(&s1, 0);
