@@ -18,7 +18,7 @@ from twisted.words.protocols.jabber import xmlstream
 
 from chatrix.net.certificates import Certificates
 from chatrix.net.pulse import SILENCE_PERIOD, Pulse
-from chatrix.net.xmlstream import Pause, XMPPStream
+from chatrix.net.xmlstream import EAGER, XMPPStream
 from chatrix.server.background import in_background
 from chatrix.server.limits import Allowance, origin
 from chatrix.server.server import Server
@@ -177,8 +177,12 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         debt = self._allowance.spend(self._bytes, now)
         self._bytes = 0
         if debt:
-            self.xmlstream.pause(Pause.EAGER)
-            self._pardon = self.factory.reactor.callLater(debt, self.xmlstream.resume, Pause.EAGER)
+            self.xmlstream.pause(EAGER)
+            self._pardon = self.factory.reactor.callLater(debt, self.xmlstream.resume, EAGER)
+
+    def close(self, error: StreamError) -> None:
+        """Close the stream."""
+        self.xmlstream.close(error)
 
     def abort(self) -> None:
         """Cut the connection."""

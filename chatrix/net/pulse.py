@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from chatrix.xmpp.errors import StreamError
+
 log = Logger(namespace="chatrix.pulse")
 
 SILENCE_PERIOD = 15
@@ -25,6 +27,9 @@ class Timed(Protocol):
 
     def check_silence(self, now: int) -> None:
         """Called every `SILENCE_PERIOD` seconds."""
+
+    def close(self, error: StreamError) -> None:
+        """Close the stream, because the server stops."""
 
     def abort(self) -> None:
         """Cut the connection, because the server stops."""

@@ -10,7 +10,6 @@ Security: faces strangers. Everything they send goes through the framer's limits
 
 from __future__ import annotations
 
-import enum
 import socket
 from typing import Any
 
@@ -37,15 +36,8 @@ SOCKET_KEEPALIVE = ((socket.TCP_KEEPIDLE, 120), (socket.TCP_KEEPINTVL, 30), (soc
 STANZAS = frozenset({Message, Presence, IQ})
 
 
-class Pause(enum.Flag):
-    """Why a stream is not read."""
-
-    BUSY = enum.auto()
-    "Its session has too much to work off."
-    HELD = enum.auto()
-    "A log-in waits for the database, or hashes."
-    EAGER = enum.auto()
-    "The client sent more than its allowance."
+BUSY, HELD, EAGER = 1, 2, 4
+"""Why a stream is not read: its session has too much to work off, a log-in waits, the client is over its allowance."""
 
 
 class XMPPStream(xmlstream.XmlStream):
@@ -70,7 +62,7 @@ class XMPPStream(xmlstream.XmlStream):
         "We sent our closing tag, or the connection is gone."
         self._generation = 0
         "Counts restarts, so that what came before one is not taken for what comes after it."
-        self._paused = Pause(0)
+        self._paused = 0
         self._held: list[Any] | None = None
 
     # Twisted calls these
@@ -94,7 +86,8 @@ class XMPPStream(xmlstream.XmlStream):
             return
         self.heard = self.authenticator.pulse.now
         if self._held is not None:
-            # Reading is paused, but what was decrypted before still comes.
+            # Few clients send while they wait for an answer: only for those the reactor is told.
+            self.pause(HELD)
             self._held.append(data)
             return
         self.authenticator.count_bytes(len(data))
@@ -160,24 +153,23 @@ class XMPPStream(xmlstream.XmlStream):
         """Read no more, and keep what was read, until `release`."""
         if self._held is None:
             self._held = []
-            self.pause(Pause.HELD)
 
     def release(self) -> None:
         """Take up what was kept since `hold`, and read again."""
         held, self._held = self._held, None
-        self.resume(Pause.HELD)
+        self.resume(HELD)
         if held and not self.closing:
             self._consume(held)
 
-    def pause(self, reason: Pause = Pause.BUSY) -> None:
+    def pause(self, reason: int = BUSY) -> None:
         """Stop reading from the socket."""
         if not self._paused and not self.closing:
             self.transport.pauseProducing()
         self._paused |= reason
 
-    def resume(self, reason: Pause = Pause.BUSY) -> None:
+    def resume(self, reason: int = BUSY) -> None:
         """Read from the socket again, unless there is another reason not to."""
-        if reason in self._paused:
+        if self._paused & reason:
             self._paused &= ~reason
             if not self._paused and not self.closing:
                 self.transport.resumeProducing()
@@ -244,7 +236,7 @@ class XMPPStream(xmlstream.XmlStream):
         self.authenticator.closed()
         if self._paused:
             # What the peer still sends must be read, and dropped, or closing would end in a reset.
-            self._paused = Pause(0)
+            self._paused = 0
             self.transport.resumeProducing()
         self._held = None
         self.transport.loseConnection()
