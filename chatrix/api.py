@@ -16,9 +16,10 @@ from typing import Any, ClassVar
 
 from chatrix.config.options import option
 from chatrix.config.values import Duration, Endpoint, Rate, Size
-from chatrix.hooks import Stage, Target, Verdict, iq, on
+from chatrix.hooks import Role, Stage, Target, Verdict, command, iq, on
 from chatrix.server.background import in_background
 from chatrix.server.broadcast import send_current, send_to, send_unavailable, unavailable
+from chatrix.server.commands import Command, Completed, Execution, More
 from chatrix.server.directory import Account
 from chatrix.server.events import (
     AccountDeleted,
@@ -47,16 +48,21 @@ __all__ = [
     "AccountDeleted",
     "Arriving",
     "BecameAvailable",
+    "Command",
+    "Completed",
     "Duration",
     "Element",
     "Endpoint",
+    "Execution",
     "Form",
     "Host",
     "InvalidJID",
     "Message",
     "Module",
+    "More",
     "Presence",
     "Rate",
+    "Role",
     "Roster",
     "RosterItem",
     "Rosters",
@@ -74,6 +80,7 @@ __all__ = [
     "Undelivered",
     "Verdict",
     "Writing",
+    "command",
     "in_background",
     "iq",
     "on",

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
+from chatrix.xmpp.dataform import Form
 from chatrix.xmpp.errors import StanzaError
 
 log = Logger(namespace="chatrix.hooks")
@@ -57,6 +58,15 @@ class Target(enum.Enum):
     "The bare JID of an account of ours, asked by somebody else."
 
 
+class Role(enum.Enum):
+    """Who may execute an ad-hoc command of a host."""
+
+    USER = "user"
+    "An account of the host."
+    ADMIN = "admin"
+    "One of the host's `admins`."
+
+
 @dataclass(frozen=True, slots=True)
 class EventMark:
     """What `on` writes onto a method."""
@@ -75,7 +85,17 @@ class IQMark:
     targets: tuple[Target, ...]
 
 
-Mark = EventMark | IQMark
+@dataclass(frozen=True, slots=True)
+class CommandMark:
+    """What `command` writes onto a method."""
+
+    node: str
+    name: str
+    role: Role
+    form: Form | None
+
+
+Mark = EventMark | IQMark | CommandMark
 
 
 def _mark(method: Method, mark: Mark) -> Method:
@@ -100,6 +120,16 @@ def iq(type: str, payload: tuple[str, str], *, to: Target | tuple[Target, ...]) 
     """
     targets = to if isinstance(to, tuple) else (to,)
     return lambda method: _mark(method, IQMark(type, payload, targets))
+
+
+def command(node: str, name: str, *, role: Role, form: Form | None = None) -> Callable[[Method], Method]:
+    """Mark a method to execute an ad-hoc command of the hosts (XEP-0050).
+
+    `name` is what people read. `form`, if there is one, is the first stage, and the method is called when it was
+    submitted. The method gets a `chatrix.server.commands.Execution` and returns the next stage, a `Form` if it may be
+    the last and `More` if it is not, or a `Completed`, or raises `StanzaError`: then it can be submitted again.
+    """
+    return lambda method: _mark(method, CommandMark(node, name, role, form))
 
 
 def marks_of(subject: object) -> Iterator[tuple[Callable[..., Any], Mark]]:

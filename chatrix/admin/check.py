@@ -8,6 +8,7 @@ from chatrix.net.certificates import Certificates
 def config_as_text(config: Config) -> str:
     """Every option with its value, defaults included and secrets hidden, as an ini."""
     parts = [_section("[chatrix]", config.chatrix), _section("[limits]", config.limits)]
+    parts += [_section(f"[tier {name}]", tier) for name, tier in config.tiers.items()]
     parts += [_section(f"[host {domain}]", host) for domain, host in config.hosts.items()]
     parts += [_section(f"[module {word}]", options) for word, options in config.modules.items()]
     return "\n\n".join(parts)

@@ -5,6 +5,7 @@ from dataclasses import MISSING
 
 from chatrix.config.options import Option, options_of
 from chatrix.config.sections import ChatrixOptions, HostOptions, LimitOptions
+from chatrix.config.tiers import TierOptions
 from chatrix.server.loading import module_class, module_options, module_words
 
 _BEGINNING = """\
@@ -27,6 +28,7 @@ def options_page(modules: Iterable[tuple[str, str, type]]) -> str:
         _BEGINNING,
         _section("[chatrix]", ChatrixOptions),
         _section("[limits]", LimitOptions),
+        _section("[tier NAME]", TierOptions),
         _section("[host DOMAIN]", HostOptions),
     ]
     parts += [

@@ -31,6 +31,7 @@ def differences(old: "Config", new: "Config") -> list[Change]:
     """Everything that `new` says differently from `old`; which host or option, from what to what."""
     changes = _changed_options("chatrix", old.chatrix, new.chatrix)
     changes += _changed_options("limits", old.limits, new.limits)
+    changes += _changed_sections("tier", old.tiers, new.tiers, restart=False)
     changes += _changed_sections("host", old.hosts, new.hosts, restart=False)
     changes += _changed_sections("module", old.modules, new.modules, restart=True)
     return changes

@@ -12,6 +12,7 @@ from chatrix.config.ini import Section, read_bytes, read_sections
 from chatrix.config.options import typed_section
 from chatrix.config.problems import ConfigError, Problem, nearest, quoted
 from chatrix.config.sections import ChatrixOptions, HostOptions, LimitOptions
+from chatrix.config.tiers import TierOptions
 from chatrix.config.values import Endpoint
 from chatrix.xmpp.jid import JID, InvalidJID
 
@@ -20,9 +21,12 @@ ModuleOptions = Callable[[str], type | None]
 that names no module, ImportError for one that cannot be imported."""
 
 _Options = TypeVar("_Options")
-_KINDS = ("chatrix", "limits", "module", "host", "service", "component")
+_KINDS = ("chatrix", "limits", "tier", "module", "host", "service", "component")
 _NAMELESS = ("chatrix", "limits")
 _NOT_YET = ("service", "component")
+_NAMED_BY = {"module": "word", "tier": "name"}
+NO_TIER = "none"
+"""What an admin writes in place of a tier's name."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Config:
     entries of the [module WORD] sections as they are written (a mapping of texts)."""
     sections: Mapping[str, Section] = field(compare=False, repr=False)
     """The text behind it all by title, such as "host example.com", for `problem`."""
+    tiers: Mapping[str, TierOptions] = field(default_factory=dict)
+    """By name."""
 
     def problem(self, title: str, key: str, message: str, word: str = "", suggestion: str = "") -> Problem:
         """A problem found after loading, with the line of the option (or of the one word in its value)."""
@@ -98,6 +104,7 @@ class _Loading:
         self._module_words = module_words
         self._sections: dict[str, Section] = {}
         self._hosts: dict[str, HostOptions] = {}
+        self._tiers: dict[str, TierOptions] = {}
 
     def finish(self, sections: list[Section]) -> Config:
         """Type every section and check them against each other."""
@@ -109,7 +116,11 @@ class _Loading:
             if section.kind == "host":
                 options = self._typed(HostOptions, section)
                 if options is not None:
-                    self._hosts[title.removeprefix("host ")] = options
+                    self._take_host(title.removeprefix("host "), options, section)
+            elif section.kind == "tier":
+                tier = self._typed(TierOptions, section)
+                if tier is not None:
+                    self._tiers[section.name] = tier
         if not any(section.kind == "host" for section in sections):
             self._complain(0, "there is no [host DOMAIN] section, so nobody could log in")
         modules = self._typed_modules(chatrix) if chatrix is not None else {}
@@ -117,7 +128,14 @@ class _Loading:
             chatrix = self._placed(chatrix)
         if self.problems or chatrix is None or limits is None:
             raise ConfigError(self.problems)
-        return Config(self.path, chatrix, limits, self._hosts, modules, self._sections)
+        return Config(self.path, chatrix, limits, self._hosts, modules, self._sections, self._tiers)
+
+    def _take_host(self, domain: str, options: HostOptions, section: Section) -> None:
+        self._hosts[domain] = options
+        for admin in options.admins:
+            if admin.domain != domain:
+                line = section.entries["admins"].line_of(str(admin))
+                self._complain(line, f"admins in {section.title}: {quoted(str(admin))} is no account of this host")
 
     def _take_section(self, section: Section) -> None:
         if not section.kind:
@@ -132,11 +150,14 @@ class _Loading:
                 self._complain(section.line, f"{section.title} has a name too many", f"[{section.kind}]")
                 return
         elif not section.name:
-            what = "word" if section.kind == "module" else "domain"
+            what = _NAMED_BY.get(section.kind, "domain")
             self._complain(section.line, f"{section.title} needs a {what}, as in [{section.kind} {what.upper()}]")
             return
         if section.kind in _NOT_YET:
             self._complain(section.line, f"{section.title}: {section.kind}s are not supported by this version")
+            return
+        if section.kind == "tier" and (section.name == NO_TIER or len(section.name.split()) > 1):
+            self._complain(section.line, f"{quoted(section.name)} cannot be the name of a tier")
             return
         name = self._domain(section) if section.kind == "host" else section.name
         if name is None:

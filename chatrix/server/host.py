@@ -16,5 +16,8 @@ class Host:
     options: HostOptions
 
     def is_admin(self, jid: JID) -> bool:
-        """Whether this account, with whatever resource, may administer this host and no other."""
-        return jid.bare in self.options.admins
+        """Whether this account, with whatever resource, may administer this host and no other.
+
+        An admin is an account of the host: nobody else's word for who he is, another host's or server's, gives power.
+        """
+        return jid.domain == self.domain and jid.bare in self.options.admins

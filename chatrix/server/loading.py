@@ -13,7 +13,8 @@ from typing import Any
 
 from chatrix.config.load import Config
 from chatrix.config.problems import ConfigError, Problem
-from chatrix.hooks import EventMark, marks_of
+from chatrix.hooks import CommandMark, EventMark, marks_of
+from chatrix.server.commands import DuplicateCommand
 from chatrix.server.events import Writing
 from chatrix.server.iq import DuplicateAnswer
 from chatrix.server.server import Server
@@ -98,8 +99,11 @@ def load_modules(server: Server, config: Config) -> None:
                 server.hooks.add(word, method, mark)
                 continue
             try:
-                server.router.iq_table.add(word, method, mark)
-            except DuplicateAnswer as error:
+                if isinstance(mark, CommandMark):
+                    server.commands.add(word, method, mark)
+                else:
+                    server.router.iq_table.add(word, method, mark)
+            except (DuplicateAnswer, DuplicateCommand) as error:
                 complain(word, str(error))
     if problems:
         raise ConfigError(problems)

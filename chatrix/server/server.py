@@ -19,6 +19,8 @@ from chatrix.hooks import Hooks, IQMark, Target, Verdict, walk
 from chatrix.interfaces import IDatabase
 from chatrix.server.account import Accounts
 from chatrix.server.background import in_background
+from chatrix.server.capabilities import Capabilities
+from chatrix.server.commands import CommandTable
 from chatrix.server.directory import Account, Directory
 from chatrix.server.events import AccountDeleted, SessionBound, SessionEnded
 from chatrix.server.host import Host
@@ -27,6 +29,7 @@ from chatrix.server.rosters import Rosters
 from chatrix.server.router import Router
 from chatrix.server.session import Session, Stream
 from chatrix.store.accounts import Accounts as AccountStore
+from chatrix.server.tiers import Tiers
 from chatrix.store.offline import OfflineMessages
 from chatrix.xmpp.disco import Identity, info
 from chatrix.xmpp.element import Element
@@ -59,7 +62,9 @@ class Server:
         self.modules: dict[str, Any] = {}
         "By word, in the order of the ini."
         self.configured = 0
+        self.tiers = Tiers(database)
         "How often the ini was taken; what was made from it is old when this has grown."
+        self.commands = CommandTable()
         for kind, payload, answer in (
             ("set", (NS_SESSION, "session"), self._start_session),
             ("set", (NS_BIND, "bind"), self._refuse_bind),
@@ -81,6 +86,7 @@ class Server:
         self.connections.in_all = config.limits.connection_ceiling
         self.failures.most = config.limits.auth_failures
         self.failures.ban = config.limits.ban_time
+        self.tiers.configure(config)
         self.hosts = {domain: Host(domain, options) for domain, options in config.hosts.items()}
         for domain in self.hosts:
             self.directory.serve(domain)
@@ -156,8 +162,9 @@ class Server:
             else:
                 existing.stream.close(StreamError("conflict", "replaced by a new session"))
                 account = self.directory.enter(jid)
-        if len(account.sessions) >= self.limits.sessions_per_account:
-            raise StanzaError("wait", "resource-constraint", "too many sessions of this account")
+        limit = self.tiers.sessions(account_jid)
+        if len(account.sessions) >= limit.most:
+            raise StanzaError("wait", "resource-constraint", f"an account has at most {limit} sessions")
         session = Session(jid, account, stream, self.router)
         self.directory.add(session)
         return session

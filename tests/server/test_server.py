@@ -248,9 +248,8 @@ class Telling(TestCase):
 
     async def test_admins(self) -> None:
         """An admin is one of this host, with whatever resource."""
-        server = await a_server(
-            self, config_of(hosts=("example.com", "else.where"), more="", host="admins = juliet@example.com")
-        )
+        more = "[host else.where]\ncertificate = host.pem\nadmins = juliet@else.where"
+        server = await a_server(self, config_of(host="admins = juliet@example.com", more=more))
         host = server.hosts["example.com"]
         self.assertTrue(host.is_admin(JID.parse("juliet@example.com/x")))
         self.assertFalse(host.is_admin(JID.parse("juliet@else.where")))
