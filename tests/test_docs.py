@@ -51,6 +51,22 @@ class Pages(TestCase):
         ]
         self.assertEqual(missing, [])
 
+    def test_inis_are_right(self) -> None:
+        """Every whole ini on a page is one that the server takes."""
+        from chatrix.config.load import load_bytes
+        from chatrix.server.loading import module_options, module_words
+
+        whole = [
+            (page, code)
+            for page, text in pages()
+            for language, code in CODE_BLOCK.findall(text)
+            if language == "ini" and "[host " in code
+        ]
+        self.assertNotEqual(whole, [])
+        for page, code in whole:
+            config = load_bytes(code.encode(), ROOT / page, module_options, module_words)
+            self.assertEqual(list(config.hosts), ["example.com"])
+
     def test_methods_exist(self) -> None:
         """Every `Class.method` in backticks is a method of a class of that name."""
         source = "\n".join(path.read_text() for path in python_files("chatrix"))
