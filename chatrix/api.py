@@ -18,6 +18,7 @@ from chatrix.config.options import option
 from chatrix.config.values import Duration, Endpoint, Rate, Size
 from chatrix.hooks import Role, Stage, Target, Verdict, command, iq, on
 from chatrix.server.background import in_background
+from chatrix.server.blocklists import Blocklist
 from chatrix.server.broadcast import send_current, send_to, send_unavailable, unavailable
 from chatrix.server.commands import Command, Completed, Execution, More
 from chatrix.server.directory import Account
@@ -32,9 +33,13 @@ from chatrix.server.events import (
     Writing,
 )
 from chatrix.server.host import Host
+from chatrix.server.repeat import repeat
 from chatrix.server.rosters import Roster, RosterItem, Rosters
 from chatrix.server.server import Server
 from chatrix.server.session import Session
+from chatrix.store.blocking import Blocking as BlocklistStore
+from chatrix.store.blocking import Report, Reports, TooManyItems
+from chatrix.store.ids import Ids
 from chatrix.xmpp.dataform import Form
 from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StanzaError, StreamError
@@ -48,6 +53,8 @@ __all__ = [
     "AccountDeleted",
     "Arriving",
     "BecameAvailable",
+    "Blocklist",
+    "BlocklistStore",
     "Command",
     "Completed",
     "Duration",
@@ -56,12 +63,15 @@ __all__ = [
     "Execution",
     "Form",
     "Host",
+    "Ids",
     "InvalidJID",
     "Message",
     "Module",
     "More",
     "Presence",
     "Rate",
+    "Report",
+    "Reports",
     "Role",
     "Roster",
     "RosterItem",
@@ -77,6 +87,7 @@ __all__ = [
     "StanzaError",
     "StreamError",
     "Target",
+    "TooManyItems",
     "Undelivered",
     "Verdict",
     "Writing",
@@ -85,6 +96,7 @@ __all__ = [
     "iq",
     "on",
     "option",
+    "repeat",
     "send_current",
     "send_to",
     "send_unavailable",

@@ -135,7 +135,7 @@ class PresenceModule(Module):
                     continue
                 # Nobody sees this probe but we: the answer is for the one who does not know it yet.
                 sender = session.jid
-            self.server.router.send_answer(Presence({"from": str(sender), "type": "probe", "to": contact}))
+            send_to(self.server.router, Presence({"from": str(sender), "type": "probe"}), (contact,))
 
     @on(SessionEnded)
     def end(self, fact: SessionEnded) -> object:

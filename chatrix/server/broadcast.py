@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from chatrix.server.directory import Account
 from chatrix.server.router import Router
 from chatrix.server.session import Session
+from chatrix.xmpp.jid import JID
 from chatrix.xmpp.stanza import Presence
 
 
@@ -16,8 +17,12 @@ def unavailable(session: Session) -> Presence:
 
 
 def send_to(router: Router, presence: Presence, contacts: Iterable[str]) -> None:
-    """Route a presence, whose `from` is stamped, to each of these JIDs."""
+    """Route a presence, whose `from` is stamped, to each of these JIDs that its account does not block."""
+    sender = presence.from_
+    blocklist = None if sender is None else router.blocklists.of(sender)
     for contact in contacts:
+        if blocklist is not None and blocklist.jids and blocklist.blocks(JID.parse(contact)):
+            continue
         copy = presence.copy()
         copy.attributes["to"] = contact
         router.send_answer(copy)

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from chatrix.hooks import STANZAS, Hooks, Target, Verdict, walk
 from chatrix.server.background import in_background
+from chatrix.server.blocklists import Blocklists
 from chatrix.server.directory import Account, Directory
 from chatrix.server.events import Arriving, Sending, Undelivered, Writing
 from chatrix.server.iq import IQTable
@@ -44,6 +45,8 @@ class Router:
         self.elsewhere: IRoute | None = None
         "What takes the stanzas for all other domains (federation)."
         self.iq_table = IQTable(self.deliver_answer)
+        self.blocklists = Blocklists(directory)
+        "Whom accounts block, where that is known: for those who send on an account's behalf without a walk."
         self._accounts = accounts
         self.writing: dict[str, Any] = dict.fromkeys(STANZAS, ())
         self._sending: dict[str, Any] = dict.fromkeys(STANZAS, ())
@@ -107,8 +110,8 @@ class Router:
             return self._to_host(stanza, to)
         if isinstance(stanza, IQ) and not to.resource:
             sender = stanza.from_
-            own = sender is not None and sender.bare == to
-            return self.iq_table.answer(stanza, Target.OWN_ACCOUNT if own else Target.ACCOUNT)
+            if sender is not None and sender.bare == to:
+                return self.iq_table.answer(stanza, Target.OWN_ACCOUNT)
         account = accounts.get(to.local) or Account(to.bare)
         steps = self._arriving[stanza.name]
         if steps:
@@ -152,7 +155,9 @@ class Router:
                 return None
         if stanza.name == "message":
             return self._deliver_message(stanza, account, to)
-        if stanza.name == "iq":
+        if isinstance(stanza, IQ):
+            if not to.resource:
+                return self.iq_table.answer(stanza, Target.ACCOUNT)
             raise StanzaError("cancel", "service-unavailable")
         if delivery.of_presence(stanza.type, bool(to.resource)) is Delivery.ALL_AVAILABLE:
             for session in account.available:
