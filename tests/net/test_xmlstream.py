@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatrix.net.xmlstream import Pause, XMPPStream
+from chatrix.net.xmlstream import BUSY, EAGER, XMPPStream
 from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StreamError
 from chatrix.xmpp.framing import Framer, Limits, StreamOpened
@@ -264,18 +264,18 @@ class Waiting(StreamCase):
 
     def test_reasons(self) -> None:
         """The stream is read again when no reason is left not to; the same reason twice is one."""
-        self.stream.pause(Pause.BUSY)
-        self.stream.pause(Pause.BUSY)
-        self.stream.pause(Pause.EAGER)
+        self.stream.pause(BUSY)
+        self.stream.pause(BUSY)
+        self.stream.pause(EAGER)
         self.stream.hold()
         for resume in (
-            lambda: self.stream.resume(Pause.BUSY),
-            lambda: self.stream.resume(Pause.BUSY),
+            lambda: self.stream.resume(BUSY),
+            lambda: self.stream.resume(BUSY),
             self.stream.release,
         ):
             resume()
             self.assertEqual("paused", self.transport.producerState)
-        self.stream.resume(Pause.EAGER)
+        self.stream.resume(EAGER)
         self.assertEqual("producing", self.transport.producerState)
 
 
