@@ -6,6 +6,7 @@ that are not logged in, and every `SILENCE_PERIOD` seconds at all of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -60,6 +61,10 @@ class Pulse:
         """Stop beating."""
         if self._loop.running:
             self._loop.stop()
+
+    def next_turn(self, function: Callable[[], None]) -> None:
+        """Call this when all streams that wait have had their turn."""
+        self._clock.callLater(0, function)
 
     def _beat(self) -> None:
         self.now = int(self._clock.seconds())

@@ -35,6 +35,9 @@ SOCKET_KEEPALIVE = ((socket.TCP_KEEPIDLE, 120), (socket.TCP_KEEPINTVL, 30), (soc
 
 STANZAS = frozenset({Message, Presence, IQ})
 
+AT_ONCE = 32
+"""Frames of one stream that are worked off before the other streams have their turn."""
+
 
 BUSY, HELD, EAGER = 1, 2, 4
 """Why a stream is not read: its session has too much to work off, a log-in waits, the client is over its allowance."""
@@ -120,6 +123,11 @@ class XMPPStream(xmlstream.XmlStream):
                 self._held.extend(items[position + 1 :])
                 return
             if self.closing:
+                return
+            if position + 1 == AT_ONCE and len(items) > AT_ONCE and generation == self._generation:
+                self.hold()
+                self._held = items[AT_ONCE:]
+                self.authenticator.pulse.next_turn(self.release)
                 return
 
     def _take(self, item: Any) -> None:
