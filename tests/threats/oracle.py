@@ -127,7 +127,7 @@ class Bystander:
 class Threat(TestCase):
     """A test against a running server, with the global oracle around it."""
 
-    timeout = 120
+    timeout = 7200 if LONG else 120
     limits = ""
     "Lines of [limits]."
     options = ""

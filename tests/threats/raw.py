@@ -69,9 +69,13 @@ def sasl_failure(condition: str, text: str = "") -> bytes:
 class RawClient:
     """One connection. `received` is what came and was not taken yet."""
 
-    def __init__(self, port: int, source: str = "127.0.0.2") -> None:
-        self.source = source
-        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0))
+    def __init__(self, port: int, source: str = "127.0.0.2", receive_buffer: int = 0) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(PATIENCE)
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.bind((source, 0))
+        self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""
         self.ended = False

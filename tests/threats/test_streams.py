@@ -74,6 +74,18 @@ class StreamThreats(Threat):
             client.send(BIND)
             client.expect_end(stream_error("not-authorized"))
 
+    def test_t1_injection_behind_a_crowd(self) -> None:
+        """It is forgotten as well behind so many elements that they are not worked off all at once."""
+        for before in range(26, 31):
+            client = self.connect()
+            client.send(header() + sasl("auth", "", "PLAIN") * before + STARTTLS + plain("alice", "secret"))
+            client.receive(b"</stream:features>")
+            client.expect(sasl_failure("encryption-required") * before)
+            client.expect(PROCEED)
+            client.start_tls()
+            client.send(BIND)
+            client.expect_refused_header(stream_error("invalid-namespace"))
+
     def test_t1_clear_after_proceed(self) -> None:
         """After <proceed/> only TLS is understood."""
         client = self.connect()
