@@ -24,12 +24,13 @@ from chatrix.server.commands import CommandTable
 from chatrix.server.directory import Account, Directory
 from chatrix.server.events import AccountDeleted, SessionBound, SessionEnded
 from chatrix.server.host import Host
+from chatrix.server.iq import Requests
 from chatrix.server.limits import Connections, Failures
 from chatrix.server.rosters import Rosters
 from chatrix.server.router import Router
 from chatrix.server.session import Session, Stream
-from chatrix.store.accounts import Accounts as AccountStore
 from chatrix.server.tiers import Tiers
+from chatrix.store.accounts import Accounts as AccountStore
 from chatrix.store.offline import OfflineMessages
 from chatrix.xmpp.disco import Identity, info
 from chatrix.xmpp.element import Element
@@ -56,15 +57,18 @@ class Server:
         self.directory = Directory()
         self.accounts = Accounts(AccountStore(database), secret)
         self.router = Router(self.directory, self.accounts)
+        self.requests = Requests(self.router.route, reactor)
+        self.router.iq_table.replied = self.requests.replied
+        self.capabilities = Capabilities(self.requests)
         self.rosters = Rosters(database, self.directory)
         self.offline = OfflineMessages(database)
+        self.tiers = Tiers(database)
         self.hooks = Hooks()
+        self.commands = CommandTable()
         self.modules: dict[str, Any] = {}
         "By word, in the order of the ini."
         self.configured = 0
-        self.tiers = Tiers(database)
         "How often the ini was taken; what was made from it is old when this has grown."
-        self.commands = CommandTable()
         for kind, payload, answer in (
             ("set", (NS_SESSION, "session"), self._start_session),
             ("set", (NS_BIND, "bind"), self._refuse_bind),
@@ -82,11 +86,11 @@ class Server:
         self.config = config
         self.configured += 1
         self.limits = config.limits
+        self.tiers.configure(config)
         self.connections.per_origin = config.limits.connections_per_address
         self.connections.in_all = config.limits.connection_ceiling
         self.failures.most = config.limits.auth_failures
         self.failures.ban = config.limits.ban_time
-        self.tiers.configure(config)
         self.hosts = {domain: Host(domain, options) for domain, options in config.hosts.items()}
         for domain in self.hosts:
             self.directory.serve(domain)
@@ -178,6 +182,7 @@ class Server:
         if self.directory.remove(session):
             presence, session.presence = session.presence, None
             self.rosters.leave(session.account)
+            self.requests.gone(session.jid)
             self.occurred(SessionEnded(session, presence))
 
     def account_deleted(self, jid: JID) -> None:

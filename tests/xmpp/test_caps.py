@@ -175,5 +175,5 @@ class Claims(SynchronousTestCase):
         """No `<c/>`, no ver, or one without measure."""
         self.assertIsNone(Claim.of(Presence({})))
         self.assertIsNone(self.claim("hash='sha-1' node='n'"))
-        self.assertIsNone(self.claim(f"hash='sha-1' node='n' ver='{'x' * 201}'"))
-        self.assertIsNone(self.claim(f"hash='{'x' * 201}' node='n' ver='x'"))
+        self.assertIsNone(self.claim(f"hash='sha-1' node='n' ver='{'x' * 301}'"))
+        self.assertIsNone(self.claim(f"hash='{'x' * 301}' node='n' ver='x'"))
