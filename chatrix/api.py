@@ -37,9 +37,13 @@ from chatrix.server.repeat import repeat
 from chatrix.server.rosters import Roster, RosterItem, Rosters
 from chatrix.server.server import Server
 from chatrix.server.session import Session
+from chatrix.store.accounts import AccountExists, NoSuchAccount
+from chatrix.store.announcements import MOTD, WELCOME, Announcement, Announcements
 from chatrix.store.blocking import Blocking as BlocklistStore
 from chatrix.store.blocking import Report, Reports, TooManyItems
 from chatrix.store.ids import Ids
+from chatrix.store.log_ins import LogIn, LogIns
+from chatrix.store.shared_groups import GroupExists, NoSuchMember
 from chatrix.xmpp.dataform import Form
 from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StanzaError, StreamError
@@ -49,8 +53,13 @@ from chatrix.xmpp.stanza import IQ, Message, Presence, Stanza
 __all__ = [
     "IQ",
     "JID",
+    "MOTD",
+    "WELCOME",
     "Account",
     "AccountDeleted",
+    "AccountExists",
+    "Announcement",
+    "Announcements",
     "Arriving",
     "BecameAvailable",
     "Blocklist",
@@ -62,12 +71,17 @@ __all__ = [
     "Endpoint",
     "Execution",
     "Form",
+    "GroupExists",
     "Host",
     "Ids",
     "InvalidJID",
+    "LogIn",
+    "LogIns",
     "Message",
     "Module",
     "More",
+    "NoSuchAccount",
+    "NoSuchMember",
     "Presence",
     "Rate",
     "Report",

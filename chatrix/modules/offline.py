@@ -42,8 +42,10 @@ class Offline(Module):
 
     async def _store(self, undelivered: Undelivered) -> Verdict:
         stored = await self.server.offline.append(
-            str(undelivered.account.jid), undelivered.stanza.to_bytes(), time.time_ns() // 1000, self.settings.messages
+            str(jid), undelivered.stanza.to_bytes(), time.time_ns() // 1000, limit.most
         )
+        jid = undelivered.account.jid
+        limit = self.server.tiers.offline_messages(jid, self.settings.messages)
         if not stored:
             raise StanzaError("cancel", "service-unavailable")
         # A session may have become able to take messages while this one was on its way to the disk.

@@ -48,24 +48,28 @@ class Roster(Module):
         """The roster, or what changed since the version that the client has (RFC 6121 sections 2.1.3 and 2.6)."""
         session = self._session_of(request)
         version = request.payload.get("ver", "")
+        version, _, shared = version.partition("-")
         if version.isascii() and version.isdecimal() and len(version) < 19:
             # Nobody changes it meanwhile: pushes come after the answer, in the order of the changes.
             async with self.server.rosters.changing(session.jid) as changing:
                 if changing is None:
                     raise StanzaError("cancel", "item-not-found")
-                changes = await self.server.rosters.store.changes(str(changing.jid), int(version))
+                changes = None
+                if shared == changing.shared_ver:
+                    changes = await self.server.rosters.store.changes(str(changing.jid), int(version))
                 if changes is not None:
                     session.interested = True
                     self.server.router.send_answer(request.reply())
                     for item in changes:
-                        self.server.rosters.push_to(session, item, item.changed)
+                        visible = changing.visible(item.jid) or item
+                        self.server.rosters.push_to(session, visible, changing.ver_at(item.changed))
                     return Verdict.STOP
         roster = await self.server.rosters.of(session.jid)
         if roster is None:
             raise StanzaError("cancel", "item-not-found")
         session.interested = True
-        query = Element(*QUERY, {"ver": str(roster.version)})
-        for item in roster.items.values():
+        query = Element(*QUERY, {"ver": roster.ver})
+        for item in roster.visible_items():
             query.append(self.server.rosters.element(item))
         return query
 
@@ -116,8 +120,9 @@ class Roster(Module):
                 raise StanzaError("cancel", "item-not-found")
             item = roster.items.get(str(contact))
             if item is None:
-                if len(roster.items) >= self.server.limits.roster_items:
-                    raise StanzaError("wait", "resource-constraint", "the roster is full")
+                limit = self.server.tiers.roster_items(roster.jid)
+                if len(roster.items) >= limit.most:
+                    raise StanzaError("wait", "resource-constraint", f"a roster has at most {limit} contacts")
                 item = RosterItem(str(roster.jid), str(contact))
             # What a client says of `subscription` and `ask` is not for it to say (section 2.3.1).
             await self.server.rosters.save(roster, dataclasses.replace(item, name=name, groups=groups))
@@ -127,9 +132,11 @@ class Roster(Module):
         account = session.account
         async with self.server.rosters.between(session.jid, contact):
             async with self.server.rosters.changing(session.jid) as roster:
-                item = None if roster is None else roster.items.get(str(contact))
-                if roster is None or item is None:
+                if roster is None or roster.visible(str(contact)) is None:
                     raise StanzaError("cancel", "item-not-found")
+                shared = roster.shared_with(str(contact))
+                if shared:
+                    raise StanzaError("cancel", "not-allowed", f"this contact is in the shared group {shared[0]}")
                 state = roster.state(contact)
                 await self.server.rosters.drop_request(roster, contact)
                 await self.server.rosters.remove(roster, str(contact))

@@ -102,8 +102,9 @@ class Subscription(Module):
             # A contact comes into the roster by what the account does, never by a request from outside.
             if not (after.ask or after.sends or approved):
                 return
-            if len(roster.items) >= self.server.limits.roster_items:
-                raise StanzaError("wait", "resource-constraint", "the roster is full")
+            limit = self.server.tiers.roster_items(roster.jid)
+            if len(roster.items) >= limit.most:
+                raise StanzaError("wait", "resource-constraint", f"a roster has at most {limit} contacts")
         if wanted != item:
             await self.server.rosters.save(roster, wanted)
 

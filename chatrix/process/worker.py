@@ -96,6 +96,7 @@ class Worker(Service):
         server = Server(config, self._database, secret, self.reactor)
         load_modules(server, config)
         for module in server.modules.values():
+        await server.tiers.load()
             await module.start()
         self.server = server
         self.pulse.start()

@@ -10,6 +10,7 @@ from chatrix.hooks import CommandMark, Role
 from chatrix.server.host import Host
 from chatrix.xmpp.dataform import Answers, Form
 from chatrix.xmpp.element import Element
+from chatrix.xmpp.errors import StanzaError
 from chatrix.xmpp.jid import JID
 
 
@@ -49,6 +50,18 @@ class Execution:
     "The full JID of who executes the command."
     answers: list[Answers] = field(default_factory=list)
     "What was submitted, stage by stage."
+
+    def account(self, jid: JID) -> JID:
+        """The bare JID that was submitted as that of an account of this host.
+
+        Raises:
+            StanzaError: forbidden for one of another host, on which the admin has no power; not-acceptable for others.
+        """
+        if jid.domain != self.host.domain:
+            raise StanzaError("auth", "forbidden", f"{jid} is no account of {self.host.domain}")
+        if not jid.local or jid.resource:
+            raise StanzaError("modify", "not-acceptable", f"{jid} is not the address of an account")
+        return jid
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from chatrix.server.events import AccountDeleted, SessionBound, SessionEnded
 from chatrix.server.host import Host
 from chatrix.server.iq import Requests
 from chatrix.server.limits import Connections, Failures
-from chatrix.server.rosters import Rosters
+from chatrix.server.rosters import Roster, Rosters
 from chatrix.server.router import Router
 from chatrix.server.session import Session, Stream
 from chatrix.server.tiers import Tiers
@@ -37,7 +37,7 @@ from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StanzaError, StreamError
 from chatrix.xmpp.jid import JID, InvalidJID
 from chatrix.xmpp.namespaces import NS_BIND, NS_SESSION
-from chatrix.xmpp.stanza import IQ
+from chatrix.xmpp.stanza import IQ, Presence
 
 log = Logger(namespace="chatrix.server")
 
@@ -185,9 +185,29 @@ class Server:
             self.requests.gone(session.jid)
             self.occurred(SessionEnded(session, presence))
 
+    async def delete_account(self, jid: JID) -> bool:
+        """Delete an account with all it owns, and tell its contacts; False when there was none."""
+        roster = await self.rosters.of(jid)
+        if not await self.accounts.store.delete(jid.local, jid.domain):
+            return False
+        self.account_deleted(jid)
+        for presence in _farewells(roster) if roster is not None else ():
+            self.router.send_answer(presence)
+        return True
+
+    async def disable_account(self, jid: JID) -> None:
+        """Shut an account out, and close its sessions.
+
+        Raises:
+            NoSuchAccount
+        """
+        await self.accounts.store.set_disabled(jid.local, jid.domain, True)
+        self.end_sessions(jid, StreamError("not-authorized", "the account was disabled"))
+
     def account_deleted(self, jid: JID) -> None:
         """An account was deleted from the database: close its sessions, tell the modules."""
         self.accounts.forget(jid)
+        self.tiers.forget(jid)
         self.end_sessions(jid, StreamError("not-authorized", "the account was deleted"))
         # After the sessions, which leave their roster behind: whoever gets the name next must not find it.
         self.rosters.forget(jid)
@@ -208,6 +228,19 @@ class Server:
         """Close all sessions, because the server stops."""
         for session in self.directory:
             session.stream.close(error)
+
+
+def _farewells(roster: Roster) -> Iterator[Presence]:
+    """What ends all subscriptions of a deleted account, both ways (RFC 6121 sections 3.2 and 3.3)."""
+    account = str(roster.jid)
+    for item in roster.items.values():
+        attributes = {"from": account, "to": item.jid}
+        if item.subscription in ("to", "both") or item.ask:
+            yield Presence({**attributes, "type": "unsubscribe"})
+        if item.subscription in ("from", "both"):
+            yield Presence({**attributes, "type": "unsubscribed"})
+    for contact in roster.requests:
+        yield Presence({"from": account, "to": contact, "type": "unsubscribed"})
 
 
 def _close(account: Account, error: StreamError) -> None:

@@ -22,10 +22,11 @@ def submission(**values: str) -> str:
 
 
 async def ask(person: Person, payload: str, type: str = "set", to: str = "example.com") -> Stanza:
-    """The answer to an IQ."""
-    person.got()
+    """The answer to an IQ; what else has come is still to be looked at."""
     await person.tell(f"<iq type='{type}' id='q' to='{to}'>{payload}</iq>")
-    answers = person.got()
+    got = person.got()
+    answers = [each for each in got if each.id == "q"]
+    person.stream.written = [each.to_bytes() for each in got if each.id != "q"]
     assert len(answers) == 1, answers
     return answers[0]
 
