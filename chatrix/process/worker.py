@@ -6,6 +6,7 @@ Starts whole or not at all: whatever is wrong is found before the first port lis
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -17,6 +18,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from chatrix.config.load import Config, load
+from chatrix.config.problems import ConfigError
 from chatrix.net.c2s import C2S
 from chatrix.net.certificates import Certificates
 from chatrix.net.pulse import Pulse
@@ -31,7 +33,7 @@ from chatrix.xmpp.errors import StreamError
 log = Logger(namespace="chatrix.worker")
 
 BACKLOG = 1024
-"""Connections that the kernel keeps until we accept them: with Twisted's 50, a wave of them made others wait a second."""
+"""Connections that the kernel keeps until we accept them: with the 50 of Twisted, a wave makes others wait a second."""
 
 FAREWELL = 3
 """Seconds that clients have to read that the server stops."""
@@ -56,7 +58,7 @@ class Worker(Service):
     def __init__(self, config: Config, reactor: Any) -> None:
         self.config = config
         self.reactor = reactor
-        self.certificates = Certificates({domain: host.certificate for domain, host in config.hosts.items()})
+        self.certificates = Certificates(_sources(config))
         self.pulse = Pulse(reactor)
         self.server: Server | None = None
         self.ready: Deferred[None] = Deferred()
@@ -94,9 +96,9 @@ class Worker(Service):
             await self._database.open()
         secret = server_secret(config.chatrix.state / "secret")
         server = Server(config, self._database, secret, self.reactor)
+        await server.tiers.load()
         load_modules(server, config)
         for module in server.modules.values():
-        await server.tiers.load()
             await module.start()
         self.server = server
         self.pulse.start()
@@ -117,7 +119,13 @@ class Worker(Service):
     def stopService(self) -> Deferred[Any]:
         """Say goodbye to all clients, let what runs come to its end, and close."""
         super().stopService()
-        return Deferred.fromCoroutine(self._tear_down())
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._starting is not None:
+            # What is half started cannot be stopped; `ready` tells how it ended.
+            await DeferredList([self._starting], consumeErrors=True)
+        await self._tear_down()
 
     async def _tear_down(self) -> None:
         ports, self._ports = self._ports, []
@@ -125,6 +133,8 @@ class Worker(Service):
         server, self.server = self.server, None
         if server is not None:
             server.close_all(StreamError("system-shutdown"))
+            for stream in tuple(self.pulse.streams):
+                stream.close(StreamError("system-shutdown"))
             for _ in range(10 * FAREWELL):
                 if not self.pulse.streams:
                     break
@@ -144,20 +154,31 @@ class Worker(Service):
         """Read the ini and the certificates again; the answer says what changed.
 
         Raises:
-            ConfigError: the ini is wrong, and everything stays as it was.
+            ConfigError: the ini is wrong, or a new host has no certificate, and everything stays as it was.
         """
         config = load_config(self.config.path)
         lines = [str(change) for change in self.config.difference(config)]
         server = self.server
         if server is not None:
             removed = [domain for domain in server.hosts if domain not in config.hosts]
-            problems = self.certificates.reload({domain: host.certificate for domain, host in config.hosts.items()})
+            problems = self.certificates.reload(_sources(config))
+            fatal = [problem for problem in problems if problem.fatal]
+            if fatal:
+                self.certificates.reload(_sources(self.config))
+                raise ConfigError(
+                    [config.problem(f"host {problem.host}", "certificate", problem.text) for problem in fatal]
+                )
             self.config = config
             server.configure(config)
             for domain in removed:
                 server.close_host(domain)
             lines += [f"certificate of {problem}" for problem in problems]
         return lines or ["nothing changed"]
+
+
+def _sources(config: Config) -> dict[str, Path]:
+    """Where the certificate of each host is."""
+    return {domain: host.certificate for domain, host in config.hosts.items()}
 
 
 def _with_backlog(endpoint: str) -> str:

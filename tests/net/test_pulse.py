@@ -4,6 +4,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatrix.net.pulse import SILENCE_PERIOD, Pulse
+from chatrix.xmpp.errors import StreamError
 
 
 class Stream:
@@ -25,6 +26,9 @@ class Stream:
         self.silences.append(now)
         if self.breaks:
             raise RuntimeError("inside")
+
+    def close(self, error: StreamError) -> None:
+        """Never called here."""
 
     def abort(self) -> None:
         """Never called here."""

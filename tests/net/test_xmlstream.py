@@ -23,6 +23,9 @@ class Transport(StringTransport):
     buffered = 0
     aborted = False
 
+    def flush(self) -> None:
+        """Whoever is at the other end takes nothing."""
+
     def abortConnection(self) -> None:
         """Remember it."""
         self.aborted = True
@@ -268,6 +271,7 @@ class Waiting(StreamCase):
         self.stream.pause(BUSY)
         self.stream.pause(EAGER)
         self.stream.hold()
+        self.feed(b" ")
         for resume in (
             lambda: self.stream.resume(BUSY),
             lambda: self.stream.resume(BUSY),
