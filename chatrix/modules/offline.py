@@ -13,6 +13,9 @@ from chatrix.xmpp.namespaces import NS_CHATSTATES, NS_HINTS, NS_MSGOFFLINE
 from chatrix.xmpp.stanza import from_tree
 from chatrix.xmpp.timestamps import delay
 
+PAGE = 10
+"Messages written before the client may read: all at once could be more than may wait for it, and end its stream."
+
 NOT_STORED = {(NS_HINTS, "no-store"), (NS_HINTS, "no-permanent-store")}
 
 
@@ -69,7 +72,7 @@ class Offline(Module):
         account.keep(Offline, turn)
         await turn.acquire()
         try:
-            while messages := await self.server.offline.take(str(account.jid)):
+            while messages := await self.server.offline.take(str(account.jid), limit=PAGE):
                 if account.sessions.get(session.jid.resource) is not session:
                     # Gone meanwhile: the messages stay for the next.
                     return

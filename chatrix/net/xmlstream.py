@@ -221,7 +221,11 @@ class XMPPStream(xmlstream.XmlStream):
             return
         transport = self.transport
         transport.write(data)
-        if getattr(transport, "buffered", 0) > self.authenticator.most_unread:
+        if getattr(transport, "buffered", 0) <= self.authenticator.most_unread:
+            return
+        # Much may have been written within this turn: it counts when the peer's kernel does not take it.
+        transport.flush()
+        if transport.buffered > self.authenticator.most_unread and not self.closing:
             log.info("a client reads too slowly: connection cut")
             self.closing = True
             transport.abortConnection()
