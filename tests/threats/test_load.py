@@ -201,7 +201,7 @@ class Clients(Threat):
 
     def test_l4_slow_reader(self) -> None:
         """A client that reads no more is cut off when 256 KiB wait for it; whoever wrote to it goes on."""
-        alice = self.deaf("alice")
+        alice = self.deaf("u1")
         bob = self.connect().log_in("bob")
         count, size = (10_000, 1_000) if LONG else (1_000, 10_000)
         body = "x" * size
@@ -214,7 +214,7 @@ class Clients(Threat):
         self.assertLess(sent, count, "10 MB wait for a client that does not read")
         # Its connection is cut: what comes is what was on its way, and no end of the stream.
         self.assertNotIn(b"</stream:stream>", alice.rest())
-        self.assertEqual("alice@a.test/again", self.connect().log_in("alice", resource="again").jid)
+        self.assertEqual("u1@a.test/again", self.connect().log_in("u1", resource="again").jid)
 
     def deaf(self, user: str) -> RawClient:
         """An available client whose socket takes little while nobody reads it."""
@@ -234,7 +234,7 @@ class Clients(Threat):
 
     def test_l4_own_answers(self) -> None:
         """Nor does it help to ask, and not to read the answers."""
-        alice = self.deaf("alice")
+        alice = self.deaf("u2")
         request = b"<iq type='get' id='%s' to='a.test'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
         for _ in range(12):
             alice.send(request % (b"i" * 10_000) * 100)
@@ -293,6 +293,17 @@ class Clients(Threat):
         bob.send(b"<presence/>")
         for number in range(100):
             self.assertEqual(str(number), bob.answer(f"o{number}").findtext("{jabber:client}body"))
+
+    def test_l7_more_than_a_queue_takes(self) -> None:
+        """Who finds more in his offline store than may wait for a client gets it all the same, if he reads."""
+        alice = self.connect().log_in("alice")
+        for number in range(100):
+            alice.send(MESSAGE.format("u3@a.test", number, "x" * 10_000))
+        alice.barrier()
+        reader = self.connect().log_in("u3")
+        reader.send(b"<presence/>")
+        for number in range(100):
+            reader.answer(str(number))
 
 
 class Defaults(Threat):
