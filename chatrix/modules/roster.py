@@ -47,7 +47,8 @@ class Roster(Module):
     async def tell(self, request: IQ) -> Element | Verdict:
         """The roster, or what changed since the version that the client has (RFC 6121 sections 2.1.3 and 2.6)."""
         session = self._session_of(request)
-        version = request.payload.get("ver", "")
+        # Most clients keep no roster: for them no tree is built.
+        version = request.payload.get("ver", "") if b" ver=" in request.inner else ""
         version, _, shared = version.partition("-")
         if version.isascii() and version.isdecimal() and len(version) < 19:
             # Nobody changes it meanwhile: pushes come after the answer, in the order of the changes.

@@ -12,10 +12,12 @@ import hmac
 import ipaddress
 import secrets
 from collections import Counter, OrderedDict
+from functools import lru_cache
 
 FAILURES_KEPT = 100_000
 
 
+@lru_cache(maxsize=1024)
 def origin(address: str) -> str:
     """What counts as one peer: an IPv4 address, or the /64 network of an IPv6 address (one customer has as many)."""
     try:
@@ -99,7 +101,7 @@ class Failures:
 
     def banned(self, peer: str, now: float) -> bool:
         """Whether an origin had too many failures lately."""
-        return bool(self.most) and self._count(self._key("origin", peer), now) >= self.most
+        return bool(self.most and self._failures) and self._count(self._key("origin", peer), now) >= self.most
 
 
 class Allowance:
