@@ -38,6 +38,8 @@ class Arriving:
 
     stanza: Stanza
     account: Account
+    stanza_id: str = ""
+    "The id that the account has given to a message worth keeping (XEP-0359): its archive keeps it by that name."
 
 
 @dataclass(slots=True)

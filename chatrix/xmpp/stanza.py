@@ -133,12 +133,14 @@ class Stanza:
         """Return the first child of that name, for reading only; no tree is built when there is none."""
         return self.tree.child(namespace, name) if (namespace, name) in self.children else None
 
-    def append(self, child: Element | bytes) -> None:
-        """Put a child before the end tag."""
+    def append(self, child: Element | bytes, name: QualifiedName | None = None) -> None:
+        """Put a child before the end tag; `name` is that of a child in bytes, so that nobody needs to look for it."""
         raw = child if isinstance(child, bytes) else serialise(child)
         inner = self.inner
         self.inner = b"%b%b%b" % (inner[: inner.rindex(b"<")], raw, self._end) if inner else raw + self._end
-        self._children = self._tree = None
+        found = self._children
+        self._children = (*found, name) if name is not None and found is not None else None
+        self._tree = None
 
     def replace_children(self, children: Iterable[Element]) -> None:
         """Put these in the place of everything inside."""

@@ -528,7 +528,7 @@ class Memory(BlockingCase):
 class Failing(BlockingCase):
     """The database is gone."""
 
-    async def fail(self, *_: Any, **__: Any) -> Any:
+    async def gone(self, *_: Any, **__: Any) -> Any:
         """What a store does then."""
         raise DatabaseError("gone")
 
@@ -539,7 +539,7 @@ class Failing(BlockingCase):
         assert module is not None
         juliet.leaves()
         server.router.blocklists.forget(JID.parse(JULIET))
-        with patch.object(module.store, "load", self.fail):
+        with patch.object(module.store, "load", self.gone):
             self.assertEqual(["internal-server-error"], [e[-1] for e in await self.told(romeo, message(JULIET))])
         self.assertEqual(1, len(self.flushLoggedErrors(DatabaseError)))
         self.assertEqual([], await self.told(romeo, message(JULIET)))
@@ -552,7 +552,7 @@ class Failing(BlockingCase):
         module = server.module(Blocking)
         assert module is not None
         for name in ("block", "unblock"):
-            with patch.object(module.store, name, self.fail):
+            with patch.object(module.store, name, self.gone):
                 conditions = [each[-1] for each in await self.told(juliet, command(name, ROMEO))]
                 self.assertEqual(["internal-server-error"], conditions)
         self.assertEqual(2, len(self.flushLoggedErrors(DatabaseError)))
