@@ -17,7 +17,19 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from chatrix.store import accounts, blocking, offline, roster
+from chatrix.store import (
+    accounts,
+    announcements,
+    blocking,
+    last_activity,
+    log_ins,
+    offline,
+    private_xml,
+    roster,
+    shared_groups,
+    tiers,
+    vcards,
+)
 from chatrix.store.database import DatabaseConflict, DatabaseError, DatabaseOutdated, DatabaseTooNew, open_database
 from chatrix.store.libpq import connected
 from chatrix.store.migrate import migrate
@@ -30,7 +42,10 @@ if TYPE_CHECKING:
 else:
     Mixin = object
 
-STORES = (accounts, blocking, offline, roster)
+STORES = (
+    accounts, announcements, blocking, last_activity, log_ins, offline, private_xml, roster, shared_groups, tiers,
+    vcards,
+)  # fmt: skip
 """Imported, so that their tables are declared."""
 
 CONFLICT = """
