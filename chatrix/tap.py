@@ -74,7 +74,9 @@ class Chatrix(MultiService):
 
     def _give_up(self, reason: str) -> None:
         log.critical("{reason}", reason=reason)
-        sys.stderr.write(f"chatrix: {reason}\n")
+        # By now twistd has put the log in the place of sys.stderr.
+        if sys.__stderr__ is not None:
+            sys.__stderr__.write(f"chatrix: {reason}\n")
         # twistd has no way to stop with a status; without one, systemd would take the failure for a success.
         reactor.addSystemEventTrigger("after", "shutdown", _exit)
         reactor.callWhenRunning(reactor.stop)
@@ -93,8 +95,9 @@ class Chatrix(MultiService):
 
 
 def _exit() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.__stderr__):
+        if stream is not None:
+            stream.flush()
     os._exit(FAILED)
 
 
@@ -102,12 +105,12 @@ def makeService(options: Options) -> IService:
     """The service of this command line.
 
     Raises:
-        UsageError: the ini is wrong; all its problems, with file and line.
+        SystemExit: the ini is wrong; all its problems, with file and line. (UsageError would become a traceback.)
     """
     try:
         config = load_config(Path(options["config"]))
     except ConfigError as error:
-        raise usage.UsageError(str(error)) from None
+        raise SystemExit(str(error)) from None
     worker = Worker(config, reactor)
     control = ControlSocket(config.chatrix.control_socket, commands(worker), reactor)
     return Chatrix(worker, control)
