@@ -87,9 +87,15 @@ class Setting(RosterCase):
     async def test_longest(self) -> None:
         """A name and groups as long, and as many, as allowed are kept."""
         _, juliet = await self.begin()
-        groups = "".join(f"<group>{n:0>1023}</group>" for n in range(100))
-        await juliet.tell(put(f"<item jid='{CONTACT}' name='{'n' * 1023}'>{groups}</item>"))
-        self.assertEqual(["set", "result"], [each.type for each in juliet.got()])
+        name = f"name='{'n' * 1023}'"
+        for groups, answer in (
+            (["x" * 1023, "y" * 1023, "z" * 1023, "four"], ["set", "result"]),
+            (["x" * 1023, "y" * 1023, "z" * 1023, "-five"], ["error"]),
+            ([str(n) for n in range(100)], ["set", "result"]),
+        ):
+            inside = "".join(f"<group>{group}</group>" for group in groups)
+            await juliet.tell(put(f"<item jid='{CONTACT}' {name}>{inside}</item>"))
+            self.assertEqual(answer, [each.type for each in juliet.got()])
 
     async def test_not_for_the_client(self) -> None:
         """A client cannot give itself a subscription (section 2.3.1); the resource of a contact is dropped."""
