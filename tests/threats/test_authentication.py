@@ -6,6 +6,7 @@ management), of A11 what is not a session, A13 on registration, A14 (EXTERNAL, w
 """
 
 import base64
+import hashlib
 import re
 import statistics
 import time
@@ -410,7 +411,7 @@ class AuthenticationThreats(Threat):
     def test_a15_length(self) -> None:
         """A password that cannot be one is refused before it is hashed."""
         known = keys.derive("secret", "sha-256", b"salt", 10_000)
-        self.patch(keys.hashlib, "pbkdf2_hmac", lambda *_: self.fail("hashed"))
+        self.patch(hashlib, "pbkdf2_hmac", lambda *_: self.fail("hashed"))
         for password in ("s" * (1 << 20), "é" * (1 << 20), "", "\0"):
             self.assertFalse(keys.verify(known, password))
         client = self.secured()
@@ -496,5 +497,5 @@ class InTime(TestCase):
             client.abort()
             await client.disconnected()
         for step in range(2):
-            known, unknown = (statistics.median(each[step] for each in times[kind]) for kind in (True, False))
-            self.assertLess(abs(known - unknown), 0.0005, f"step {step + 1}: {known} and {unknown}")
+            of_known, of_unknown = (statistics.median(each[step] for each in times[kind]) for kind in (True, False))
+            self.assertLess(abs(of_known - of_unknown), 0.0005, f"step {step + 1}: {of_known} and {of_unknown}")

@@ -370,9 +370,9 @@ class NothingStays(TestCase):
                 client.send("<message><body>")
             client.abort()
             await client.disconnected()
-        del client
+        del client  # type: ignore[possibly-undefined]
         while host.worker.pulse.streams:
-            await deferLater(reactor, 0)  # type: ignore[arg-type]
+            await deferLater(reactor, 0)
         gc.collect()
         kinds = (XMPPStream, C2SAuthenticator, TLSLayer, Session, Authentication)
         self.assertEqual([], [each for each in gc.get_objects() if isinstance(each, kinds)])
