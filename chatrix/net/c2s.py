@@ -28,7 +28,7 @@ from chatrix.xmpp.errors import SASLError, StanzaError, StreamError
 from chatrix.xmpp.framing import Framer, Limits, StreamOpened
 from chatrix.xmpp.jid import JID, InvalidJID
 from chatrix.xmpp.namespaces import NS_AUTH, NS_BIND, NS_CLIENT, NS_COMPRESS, NS_PING, NS_SASL, NS_SESSION, NS_TLS
-from chatrix.xmpp.negotiation import check_version, features, limits_feature, new_stream_id, starttls_feature
+from chatrix.xmpp.negotiation import check_version, features, leaf, limits_feature, new_stream_id, starttls_feature
 from chatrix.xmpp.sasl.authentication import Authentication, Challenge, NeedKeys, NeedPasswordCheck, Success
 from chatrix.xmpp.sasl.channel_binding import of_tls
 from chatrix.xmpp.sasl.mechanisms import Offer, offer
@@ -339,7 +339,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         namespace, name = element.namespace, element.name
         if not self.secured:
             if (namespace, name) == (NS_TLS, "starttls"):
-                self.xmlstream.send_element(Element(NS_TLS, "proceed"))
+                self.xmlstream.write(leaf(NS_TLS, "proceed"))
                 self._start_tls(self.factory.certificates.context(self.host))
             elif (namespace, name) == (NS_SASL, "auth"):
                 self.xmlstream.send_element(SASLError("encryption-required").to_element())
@@ -393,7 +393,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
             else:
                 self._name = name or self._name
                 if isinstance(step, Challenge):
-                    stream.send_element(Element(NS_SASL, "challenge", text=step.text))
+                    stream.write(leaf(NS_SASL, "challenge", step.text))
                 elif isinstance(step, Success):
                     self._logged_in(step)
         except StreamError as error:
@@ -438,7 +438,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         if self.claimed is not None and self.claimed != success.account:
             raise StreamError("invalid-from")
         stream = self.xmlstream
-        stream.send_element(Element(NS_SASL, "success", text=success.text))
+        stream.write(leaf(NS_SASL, "success", success.text))
         self.account = success.account
         self._authentication = self._offer = None
         limits = self.server.limits

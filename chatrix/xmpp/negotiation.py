@@ -35,6 +35,13 @@ def features(elements: Iterable[Element]) -> bytes:
     return b"<stream:features>" + b"".join(serialise(element) for element in elements) + b"</stream:features>"
 
 
+def leaf(namespace: str, name: str, text: str | None = None) -> bytes:
+    """An element of negotiation with nothing but base64 inside: most of what a log-in answers, without a tree."""
+    return (
+        f"<{name} xmlns='{namespace}'>{text}</{name}>".encode() if text else f"<{name} xmlns='{namespace}'/>".encode()
+    )
+
+
 def starttls_feature() -> Element:
     """STARTTLS, which is always required (RFC 6120 section 5.4.1)."""
     element = Element(NS_TLS, "starttls")
