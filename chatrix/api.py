@@ -27,6 +27,7 @@ from chatrix.server.events import (
     Arriving,
     BecameAvailable,
     Sending,
+    BecameUnavailable,
     SessionBound,
     SessionEnded,
     Undelivered,
@@ -44,7 +45,9 @@ from chatrix.store.blocking import Report, Reports, TooManyItems
 from chatrix.store.ids import Ids
 from chatrix.store.log_ins import LogIn, LogIns
 from chatrix.store.shared_groups import GroupExists, NoSuchMember
+from chatrix.store.private_xml import PrivateXML, TooMuch
 from chatrix.xmpp.dataform import Form
+from chatrix.store.vcards import VCards
 from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StanzaError, StreamError
 from chatrix.xmpp.jid import JID, InvalidJID
@@ -65,6 +68,7 @@ __all__ = [
     "Blocklist",
     "BlocklistStore",
     "Command",
+    "BecameUnavailable",
     "Completed",
     "Duration",
     "Element",
@@ -87,6 +91,7 @@ __all__ = [
     "Report",
     "Reports",
     "Role",
+    "PrivateXML",
     "Roster",
     "RosterItem",
     "Rosters",
@@ -106,7 +111,9 @@ __all__ = [
     "Verdict",
     "Writing",
     "command",
+    "TooMuch",
     "in_background",
+    "VCards",
     "iq",
     "on",
     "option",

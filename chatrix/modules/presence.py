@@ -8,6 +8,7 @@ from chatrix.api import (
     JID,
     Arriving,
     BecameAvailable,
+    BecameUnavailable,
     Module,
     Presence,
     Roster,
@@ -19,10 +20,12 @@ from chatrix.api import (
     StanzaError,
     Verdict,
     on,
+    send_current,
     send_to,
     unavailable,
 )
 from chatrix.xmpp import subscription
+from chatrix.xmpp.timestamps import delay
 
 TYPES = ("", "unavailable", "probe", "error", *subscription.TYPES)
 MOST_DIRECTED = 5000
@@ -84,6 +87,8 @@ class PresenceModule(Module):
         if presence.type == "unavailable":
             known = session.presence is not None
             session.presence = None
+            if known:
+                self.server.occurred(BecameUnavailable(session, presence))
             self._broadcast_end(session, presence, roster if known else None)
             return
         first = session.presence is None
@@ -174,6 +179,8 @@ class PresenceModule(Module):
         roster = self.server.rosters.known(arriving.account)
         if roster is None or not roster.lets_see(sender):
             return self._answer_later(arriving, sender)
+        if self._is_absent(arriving):
+            return self._answer_absent(arriving, sender)
         self._answer_probe(arriving, sender, roster)
         return Verdict.STOP
 
@@ -181,9 +188,31 @@ class PresenceModule(Module):
         # "unsubscribed" ends the sender's subscription: it must not cross the approval.
         async with self.server.rosters.between(arriving.account.jid, sender):
             roster = await self.server.rosters.of(arriving.account.jid)
+            if roster is not None and roster.lets_see(sender) and self._is_absent(arriving):
+                return await self._answer_absent(arriving, sender)
             done = self._answer_probe(arriving, sender, roster)
             if done is not None and self.server.directory.serves(sender.domain):
                 await done
+        return Verdict.STOP
+
+    def _is_absent(self, arriving: Arriving) -> bool:
+        to = arriving.stanza.to
+        account = self.server.directory.account(arriving.account.jid)
+        return to is not None and not to.resource and (account is None or not account.available)
+
+    async def _answer_absent(self, arriving: Arriving, sender: JID) -> Verdict:
+        """Rule 3: nobody is there; since when, and what the account said then."""
+        probe, account = arriving.stanza, arriving.account
+        seen = await self.server.last_seen.of(self.server.directory.account(account.jid) or account)
+        if self._is_absent(arriving):
+            answer = Presence({"from": str(account.jid), "type": "unavailable", **_id_of(probe)})
+            if seen is not None:
+                answer.append(seen.status)
+                answer.append(delay(account.jid.domain, seen.at))
+            send_to(self.server.router, answer, (str(sender),))
+        elif (current := self.server.directory.account(account.jid)) is not None:
+            # Somebody came while we waited; "unavailable" would be the last that the sender hears.
+            send_current(self.server.router, current, str(sender))
         return Verdict.STOP
 
     def _answer_probe(self, arriving: Arriving, sender: JID, roster: Roster | None) -> Deferred[object] | None:

@@ -91,6 +91,15 @@ class SessionEnded:
     goes_on: ClassVar[bool] = True
     session: Session
     presence: Presence | None
+@dataclass(slots=True)
+class BecameUnavailable:
+    """A session took its presence back by unavailable presence, and may come back; see also `SessionEnded`."""
+
+    goes_on: ClassVar[bool] = True
+    session: Session
+    presence: Presence
+
+
 
 
 @dataclass(slots=True)

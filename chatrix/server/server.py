@@ -26,6 +26,7 @@ from chatrix.server.events import AccountDeleted, SessionBound, SessionEnded
 from chatrix.server.host import Host
 from chatrix.server.iq import Requests
 from chatrix.server.limits import Connections, Failures
+from chatrix.server.last_seen import LastSeen
 from chatrix.server.rosters import Roster, Rosters
 from chatrix.server.router import Router
 from chatrix.server.session import Session, Stream
@@ -64,6 +65,7 @@ class Server:
         self.offline = OfflineMessages(database)
         self.tiers = Tiers(database)
         self.hooks = Hooks()
+        self.last_seen = LastSeen(database)
         self.commands = CommandTable()
         self.modules: dict[str, Any] = {}
         "By word, in the order of the ini."
