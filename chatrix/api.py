@@ -24,10 +24,11 @@ from chatrix.server.commands import Command, Completed, Execution, More
 from chatrix.server.directory import Account
 from chatrix.server.events import (
     AccountDeleted,
+    Addressing,
     Arriving,
     BecameAvailable,
-    Sending,
     BecameUnavailable,
+    Sending,
     SessionBound,
     SessionEnded,
     Undelivered,
@@ -42,15 +43,16 @@ from chatrix.store.accounts import AccountExists, NoSuchAccount
 from chatrix.store.announcements import MOTD, WELCOME, Announcement, Announcements
 from chatrix.store.blocking import Blocking as BlocklistStore
 from chatrix.store.blocking import Report, Reports, TooManyItems
-from chatrix.store.ids import Ids
+from chatrix.store.ids import Ids, microseconds
 from chatrix.store.log_ins import LogIn, LogIns
-from chatrix.store.shared_groups import GroupExists, NoSuchMember
 from chatrix.store.private_xml import PrivateXML, TooMuch
-from chatrix.xmpp.dataform import Form
+from chatrix.store.shared_groups import GroupExists, NoSuchMember
 from chatrix.store.vcards import VCards
+from chatrix.xmpp.dataform import Form
 from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StanzaError, StreamError
 from chatrix.xmpp.jid import JID, InvalidJID
+from chatrix.xmpp.sasl.saslprep import InvalidPassword
 from chatrix.xmpp.stanza import IQ, Message, Presence, Stanza
 
 __all__ = [
@@ -61,14 +63,15 @@ __all__ = [
     "Account",
     "AccountDeleted",
     "AccountExists",
+    "Addressing",
     "Announcement",
     "Announcements",
     "Arriving",
     "BecameAvailable",
+    "BecameUnavailable",
     "Blocklist",
     "BlocklistStore",
     "Command",
-    "BecameUnavailable",
     "Completed",
     "Duration",
     "Element",
@@ -79,6 +82,7 @@ __all__ = [
     "Host",
     "Ids",
     "InvalidJID",
+    "InvalidPassword",
     "LogIn",
     "LogIns",
     "Message",
@@ -87,11 +91,11 @@ __all__ = [
     "NoSuchAccount",
     "NoSuchMember",
     "Presence",
+    "PrivateXML",
     "Rate",
     "Report",
     "Reports",
     "Role",
-    "PrivateXML",
     "Roster",
     "RosterItem",
     "Rosters",
@@ -107,14 +111,15 @@ __all__ = [
     "StreamError",
     "Target",
     "TooManyItems",
+    "TooMuch",
     "Undelivered",
+    "VCards",
     "Verdict",
     "Writing",
     "command",
-    "TooMuch",
     "in_background",
-    "VCards",
     "iq",
+    "microseconds",
     "on",
     "option",
     "repeat",

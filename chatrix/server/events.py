@@ -43,6 +43,13 @@ class Arriving:
 
 
 @dataclass(slots=True)
+class Addressing:
+    """A message is for a host of ours itself, from anywhere; unless a step stops it, it is refused."""
+
+    stanza: Stanza
+
+
+@dataclass(slots=True)
 class Undelivered:
     """No session took a stanza that may be kept: offline store and push decide; unless one stops it, it bounces.
 
@@ -85,13 +92,6 @@ class BecameAvailable:
 
 
 @dataclass(slots=True)
-class SessionEnded:
-    """A session left its account, for whatever reason; `presence` is the last it had broadcast, if any."""
-
-    goes_on: ClassVar[bool] = True
-    session: Session
-    presence: Presence | None
-@dataclass(slots=True)
 class BecameUnavailable:
     """A session took its presence back by unavailable presence, and may come back; see also `SessionEnded`."""
 
@@ -100,6 +100,13 @@ class BecameUnavailable:
     presence: Presence
 
 
+@dataclass(slots=True)
+class SessionEnded:
+    """A session left its account, for whatever reason; `presence` is the last it had broadcast, if any."""
+
+    goes_on: ClassVar[bool] = True
+    session: Session
+    presence: Presence | None
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from chatrix.hooks import STANZAS, Hooks, Target, Verdict, walk
 from chatrix.server.background import in_background
 from chatrix.server.blocklists import Blocklists
 from chatrix.server.directory import Account, Directory
-from chatrix.server.events import Arriving, Sending, Undelivered, Writing
-from chatrix.server.iq import IQTable
+from chatrix.server.events import Addressing, Arriving, Sending, Undelivered, Writing
+from chatrix.server.iq import IQTable, check_request
 from chatrix.xmpp import delivery
 from chatrix.xmpp.delivery import Delivery
 from chatrix.xmpp.errors import StanzaError
@@ -53,6 +53,7 @@ class Router:
         self._arriving: dict[str, Any] = dict.fromkeys(STANZAS, ())
         self._undelivered: Any = ()
 
+        self._addressing: Any = ()
     def use(self, hooks: Hooks) -> None:
         """Take the modules' steps, once they are settled."""
         self.writing = {kind: hooks.steps(Writing, kind) for kind in STANZAS}
@@ -60,6 +61,7 @@ class Router:
         self._arriving = {kind: hooks.steps(Arriving, kind) for kind in STANZAS}
         self._undelivered = hooks.steps(Undelivered, "message")
 
+        self._addressing = hooks.steps(Addressing, "message")
     # From a session of ours
 
     def sent(self, stanza: Stanza, session: Session) -> Done:
@@ -142,10 +144,16 @@ class Router:
                 raise StanzaError("cancel", "service-unavailable")
             return self.iq_table.answer(stanza, Target.HOST)
         if stanza.name == "message":
-            raise StanzaError("cancel", "service-unavailable")
+            verdict = walk(self._addressing, Addressing(stanza))
+            if verdict is not None and not isinstance(verdict, Verdict):
+                return self._addressed_later(verdict)
+            _check_taken(verdict)
         return None
 
     # To the sessions of an account
+
+    async def _addressed_later(self, waiting: Awaitable[Verdict | None]) -> None:
+        _check_taken(await waiting)
 
     def _deliver(self, stanza: Stanza, account: Account, to: JID) -> Done:
         if to.resource:
@@ -226,3 +234,8 @@ class Router:
 def is_subscription(presence: Presence) -> bool:
     """Whether a presence manages a subscription (RFC 6121 section 3)."""
     return presence.type in ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
+def _check_taken(verdict: Verdict | None) -> None:
+    if verdict is None:
+        raise StanzaError("cancel", "service-unavailable")
+
+

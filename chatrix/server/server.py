@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from chatrix.config.load import Config
@@ -25,8 +26,8 @@ from chatrix.server.directory import Account, Directory
 from chatrix.server.events import AccountDeleted, SessionBound, SessionEnded
 from chatrix.server.host import Host
 from chatrix.server.iq import Requests
-from chatrix.server.limits import Connections, Failures
 from chatrix.server.last_seen import LastSeen
+from chatrix.server.limits import Connections, Failures
 from chatrix.server.rosters import Roster, Rosters
 from chatrix.server.router import Router
 from chatrix.server.session import Session, Stream
@@ -38,6 +39,7 @@ from chatrix.xmpp.element import Element
 from chatrix.xmpp.errors import StanzaError, StreamError
 from chatrix.xmpp.jid import JID, InvalidJID
 from chatrix.xmpp.namespaces import NS_BIND, NS_SESSION
+from chatrix.xmpp.sasl.keys import ScramKeys, derive_all
 from chatrix.xmpp.stanza import IQ, Presence
 
 log = Logger(namespace="chatrix.server")
@@ -63,9 +65,9 @@ class Server:
         self.capabilities = Capabilities(self.requests)
         self.rosters = Rosters(database, self.directory)
         self.offline = OfflineMessages(database)
+        self.last_seen = LastSeen(database)
         self.tiers = Tiers(database)
         self.hooks = Hooks()
-        self.last_seen = LastSeen(database)
         self.commands = CommandTable()
         self.modules: dict[str, Any] = {}
         "By word, in the order of the ini."
@@ -186,6 +188,15 @@ class Server:
             self.rosters.leave(session.account)
             self.requests.gone(session.jid)
             self.occurred(SessionEnded(session, presence))
+
+    async def new_keys(self, password: str) -> tuple[ScramKeys, ...]:
+        """What is kept of a new password.
+
+        Raises:
+            InvalidPassword
+        """
+        keys: tuple[ScramKeys, ...] = await self.hashing.run(deferToThread, derive_all, password)
+        return keys
 
     async def delete_account(self, jid: JID) -> bool:
         """Delete an account with all it owns, and tell its contacts; False when there was none."""
