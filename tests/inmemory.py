@@ -107,11 +107,17 @@ class FakeStream:
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self.closed = False
+        self.unread = 0
         self.error: StreamError | None = None
         self.paused = False
         self.pauses = 0
         self.session: Session | None = None
         self.server: Server | None = None
+
+    @property
+    def closing(self) -> bool:
+        """As a real stream says it."""
+        return self.closed
 
     def write(self, data: bytes) -> None:
         """One stanza."""

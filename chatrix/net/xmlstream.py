@@ -203,6 +203,11 @@ class XMPPStream(xmlstream.XmlStream):
 
     # Writing
 
+    @property
+    def unread(self) -> int:
+        """Bytes that were written and that the peer's system has not taken yet."""
+        return getattr(self.transport, "buffered", 0)
+
     def send_header(self, namespace: str, attributes: dict[str, str]) -> None:
         """Open our side of the stream."""
         self.header_sent = True

@@ -33,6 +33,14 @@ FEW_WAITING = 20
 class Stream(Protocol):
     """What a session needs of the stream it is bound to; `net.c2s` has the real one."""
 
+    @property
+    def closing(self) -> bool:
+        """Whether nothing is written any more."""
+
+    @property
+    def unread(self) -> int:
+        """Bytes that were written and that the peer's system has not taken yet."""
+
     def write(self, data: bytes) -> None:
         """Write one stanza, or several."""
 

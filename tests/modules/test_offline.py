@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from chatrix.modules import offline
 from chatrix.server.server import Server
 from chatrix.store.database import DatabaseError
 from chatrix.xmpp.element import Element
@@ -41,6 +42,20 @@ class OfflineCase(TestCase):
         await romeo.tell(presence)
         return romeo
 
+    async def slow(self, server: Server) -> list[Deferred[None]]:
+        """Let the database answer `take` only when told: each call adds a gate."""
+        gates: list[Deferred[None]] = []
+        take = server.offline.take
+
+        async def slow_take(account: str, after: int = 0, limit: int = 100) -> Any:
+            messages = await take(account, after, limit)
+            gates.append(Deferred())
+            await gates[-1]
+            return messages
+
+        self.patch(server.offline, "take", slow_take)
+        return gates
+
 
 class Kept(OfflineCase):
     """What is kept, and for whom."""
@@ -70,7 +85,9 @@ class Kept(OfflineCase):
         server, juliet = await self.begin(limit=2)
         for number in range(3):
             await juliet.tell(chat(f"m{number}"))
-        self.assertEqual([("m2", "service-unavailable")], [(each.id, outline(each)[-1]) for each in juliet.got()])
+        (error,) = juliet.got()
+        self.assertEqual(("m2", "service-unavailable"), (error.id, outline(error)[-1]))
+        self.assertIn(b"too many messages wait", error.inner)
         self.assertEqual(["m0", "m1"], (await self.arrives(server)).bodies())
 
     async def test_unchanged(self) -> None:
@@ -93,19 +110,53 @@ class Kept(OfflineCase):
             "<active xmlns='http://jabber.org/protocol/chatstates'/>",
             "<thread>t</thread><composing xmlns='http://jabber.org/protocol/chatstates'/>",
             "<body>b</body><no-store xmlns='urn:xmpp:hints'/>",
-            "<body>b</body><no-permanent-store xmlns='urn:xmpp:hints'/>",
+            "<body>b</body><no-store xmlns='urn:xmpp:hints'/><store xmlns='urn:xmpp:hints'/>",
         ):
             await juliet.tell(f"<message to='{ROMEO}' type='chat'>{inside}</message>")
         self.assertEqual(([], 0), (juliet.got(), await self.waiting(server)))
 
     async def test_kept_with_more(self) -> None:
-        """A chat state beside a body, a receipt, and an empty message are kept."""
+        """A chat state beside a body or a hint, a receipt, an empty message, what no archive may keep: all wait."""
         server, juliet = await self.begin()
         state = "<active xmlns='http://jabber.org/protocol/chatstates'/>"
         await juliet.tell(chat("body", state))
-        await juliet.tell(f"<message to='{ROMEO}'><received xmlns='urn:xmpp:receipts' id='1'/></message>")
-        await juliet.tell(f"<message to='{ROMEO}'/>")
-        self.assertEqual(3, await self.waiting(server))
+        await juliet.tell(chat("secret", "<no-permanent-store xmlns='urn:xmpp:hints'/>"))
+        for inside in (f"{state}<store xmlns='urn:xmpp:hints'/>", "<received xmlns='urn:xmpp:receipts' id='1'/>", ""):
+            await juliet.tell(f"<message to='{ROMEO}'>{inside}</message>")
+        self.assertEqual(5, await self.waiting(server))
+
+    async def test_one_delay(self) -> None:
+        """What has the host's delay already gets no second one; anybody else's says something else."""
+        server, juliet = await self.begin()
+        for by in ("example.com", "else.where"):
+            await juliet.tell(chat(by, f"<delay xmlns='urn:xmpp:delay' from='{by}' stamp='2002-09-10T23:08:25Z'/>"))
+        messages = [each for each in (await self.arrives(server)).got() if each.name == "message"]
+        delays = [
+            [child.get("from") for child in iter(each.tree) if child.name == "delay"] for each in messages
+        ]  # fmt: skip
+        self.assertEqual([["example.com"], ["else.where", "example.com"]], delays)
+
+    async def test_damaged(self) -> None:
+        """A row that is no message any more does not keep the others back."""
+        server, juliet = await self.begin()
+        for raw in (b"<message", b"<foo/>", b"<message from='@'/>"):
+            await server.offline.append(ROMEO, raw, 1)
+        await juliet.tell(chat("whole"))
+        self.assertEqual(["whole"], (await self.arrives(server)).bodies())
+        self.assertEqual(0, await self.waiting(server))
+        self.assertEqual(3, len(self.flushLoggedErrors()))
+
+    async def test_age(self) -> None:
+        """With an age in the ini, what is older is forgotten while the server runs; without, nothing is."""
+        for option, left in (("", 2), ("age = 1 d\n", 1)):
+            server = await a_server(self, config_of(more=f"[module offline]\n{option}"))
+            juliet = Person(server, "juliet@example.com/balcony")
+            await server.offline.append(ROMEO, b"<message/>", 1)
+            await juliet.tell(chat("new"))
+            await server.modules["offline"].start()
+            await quiet()
+            await server.modules["offline"].stop()
+            self.assertEqual(left, await self.waiting(server))
 
     async def test_types(self) -> None:
         """Normal and chat are kept; groupchat bounces; headline and error are gone."""
@@ -134,27 +185,13 @@ class Kept(OfflineCase):
         self.assertEqual(0, await server.offline.count("nobody@example.com"))
 
     async def test_feature(self) -> None:
-        """The host tells the feature of XEP-0160."""
+        """The host tells the features of XEP-0160 and XEP-0334."""
         server, _ = await self.begin()
-        self.assertIn("msgoffline", server.features())
+        self.assertLessEqual({"msgoffline", "urn:xmpp:hints"}, {*server.features()})
 
 
 class Once(OfflineCase):
     """Each message once, whoever comes and goes meanwhile."""
-
-    async def slow(self, server: Server) -> list[Deferred[None]]:
-        """Let the database answer `take` only when told: each call adds a gate."""
-        gates: list[Deferred[None]] = []
-        take = server.offline.take
-
-        async def slow_take(account: str, after: int = 0, limit: int = 100) -> Any:
-            messages = await take(account, after, limit)
-            gates.append(Deferred())
-            await gates[-1]
-            return messages
-
-        self.patch(server.offline, "take", slow_take)
-        return gates
 
     async def test_two_sessions(self) -> None:
         """Two sessions that come at the same time do not both get a message."""
@@ -221,6 +258,110 @@ class Once(OfflineCase):
         gates[0].callback(None)
         await quiet()
         self.assertEqual((["m"], 0), (romeo.bodies(), await self.waiting(server)))
+
+
+class Order(OfflineCase):
+    """New messages wait for the old ones."""
+
+    async def test_new_behind_old(self) -> None:
+        """What comes while the old messages are read comes after them, and is not lost."""
+        server, juliet = await self.begin()
+        await juliet.tell(chat("old"))
+        gates = await self.slow(server)
+        romeo = Person(server, f"{ROMEO}/one")
+        romeo.send(SOON)
+        self.assertEqual(1, len(gates))
+        juliet.send(chat("new"))
+        juliet.send(f"<message to='{ROMEO}/one' id='newer'><body>newer</body></message>")
+        self.assertEqual([], romeo.bodies())
+        self.patch(server.offline, "take", type(server.offline).take.__get__(server.offline))
+        gates[0].callback(None)
+        await quiet()
+        self.assertEqual(["old", "new", "newer"], romeo.bodies())
+        await juliet.tell(chat("newest"))
+        self.assertEqual(["newest"], romeo.bodies())
+
+    async def test_gone_with_new(self) -> None:
+        """When the session dies meanwhile, what is new waits behind what is old."""
+        server, juliet = await self.begin()
+        await juliet.tell(chat("old"))
+        gates = await self.slow(server)
+        romeo = Person(server, f"{ROMEO}/one")
+        romeo.send(SOON)
+        juliet.send(chat("new"))
+        romeo.leaves()
+        self.patch(server.offline, "take", type(server.offline).take.__get__(server.offline))
+        gates[0].callback(None)
+        await quiet()
+        self.assertEqual(["old", "new"], (await self.arrives(server, "two")).bodies())
+
+    async def test_full_with_new(self) -> None:
+        """When there is no room for what is new, its sender is told."""
+        server, juliet = await self.begin(limit=1)
+        await juliet.tell(chat("old"))
+        gates = await self.slow(server)
+        romeo = Person(server, f"{ROMEO}/one")
+        romeo.send(SOON)
+        juliet.send(chat("new"))
+        romeo.leaves()
+        gates[0].callback(None)
+        await quiet()
+        self.assertEqual([("new", "service-unavailable")], [(each.id, outline(each)[-1]) for each in juliet.got()])
+
+    async def test_bounded(self) -> None:
+        """Only so much waits in memory; more than that overtakes rather than being lost."""
+        server, juliet = await self.begin()
+        await juliet.tell(chat("old"))
+        gates = await self.slow(server)
+        romeo = Person(server, f"{ROMEO}/one")
+        romeo.send(SOON)
+        self.patch(offline, "MOST_HELD", 30)
+        for number in range(4):
+            juliet.send(chat(f"n{number}"))
+        self.assertEqual(["n2", "n3"], romeo.bodies())
+        self.patch(server.offline, "take", type(server.offline).take.__get__(server.offline))
+        gates[0].callback(None)
+        await quiet()
+        self.assertEqual(["old", "n0", "n1"], romeo.bodies())
+
+    async def test_dies_while_written(self) -> None:
+        """When the stream ends among the messages, all that may not have been read waits on."""
+        server, juliet = await self.begin()
+        for number in range(5):
+            await juliet.tell(chat(f"m{number}"))
+        romeo = Person(server, f"{ROMEO}/one")
+        write, seen = romeo.stream.write, 0
+
+        def break_off(data: bytes) -> None:
+            nonlocal seen
+            seen += data.startswith(b"<message")
+            write(data)
+            if seen == 3:
+                romeo.stream.close()
+
+        self.patch(romeo.stream, "write", break_off)
+        await romeo.tell(SOON)
+        self.assertEqual(["m0", "m1", "m2"], romeo.bodies())
+        self.assertEqual([f"m{number}" for number in range(5)], (await self.arrives(server, "two")).bodies())
+
+    async def test_slow_reader(self) -> None:
+        """No more than a page is written before the client's system has taken it, and none is forgotten before."""
+        server, juliet = await self.begin()
+        self.patch(offline, "PAGE", 2)
+        self.patch(offline, "LOOK_AGAIN", 0)
+        for number in range(3):
+            await juliet.tell(chat(f"m{number}"))
+        romeo = Person(server, f"{ROMEO}/one")
+        romeo.stream.unread = 1
+        romeo.send(SOON)
+        for _ in range(20):
+            await server.offline.take(ROMEO)
+        self.assertEqual(["m0", "m1"], romeo.bodies())
+        self.assertEqual(3, await self.waiting(server))
+        romeo.stream.unread = 0
+        await quiet()
+        self.assertEqual(["m2"], romeo.bodies())
+        self.assertEqual(0, await self.waiting(server))
 
 
 class Failing(OfflineCase):
