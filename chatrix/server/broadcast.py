@@ -39,3 +39,8 @@ def send_unavailable(router: Router, account: Account, contact: str) -> None:
     """Tell a contact that it sees no session of an account any more."""
     for session in account.available:
         send_to(router, unavailable(session), (contact,))
+        if session.directed:
+            # RFC 6121 section 4.6.1: who was told that it is over is not told again when the session ends.
+            told = [text for text, jid in session.directed.items() if str(jid.bare) == contact]
+            for text in told:
+                del session.directed[text]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chatrix.hooks import STANZAS, Hooks, Target, Verdict, walk
@@ -52,16 +53,16 @@ class Router:
         self._sending: dict[str, Any] = dict.fromkeys(STANZAS, ())
         self._arriving: dict[str, Any] = dict.fromkeys(STANZAS, ())
         self._undelivered: Any = ()
-
         self._addressing: Any = ()
+
     def use(self, hooks: Hooks) -> None:
         """Take the modules' steps, once they are settled."""
         self.writing = {kind: hooks.steps(Writing, kind) for kind in STANZAS}
         self._sending = {kind: hooks.steps(Sending, kind) for kind in STANZAS}
         self._arriving = {kind: hooks.steps(Arriving, kind) for kind in STANZAS}
         self._undelivered = hooks.steps(Undelivered, "message")
-
         self._addressing = hooks.steps(Addressing, "message")
+
     # From a session of ours
 
     def sent(self, stanza: Stanza, session: Session) -> Done:
@@ -110,10 +111,11 @@ class Router:
             return self._route_elsewhere(stanza, to)
         if not to.local:
             return self._to_host(stanza, to)
-        if isinstance(stanza, IQ) and not to.resource:
+        if isinstance(stanza, IQ):
             sender = stanza.from_
-            if sender is not None and sender.bare == to:
+            if not to.resource and sender is not None and sender.bare == to:
                 return self.iq_table.answer(stanza, Target.OWN_ACCOUNT)
+            check_request(stanza)
         account = accounts.get(to.local) or Account(to.bare)
         steps = self._arriving[stanza.name]
         if steps:
@@ -150,10 +152,10 @@ class Router:
             _check_taken(verdict)
         return None
 
-    # To the sessions of an account
-
     async def _addressed_later(self, waiting: Awaitable[Verdict | None]) -> None:
         _check_taken(await waiting)
+
+    # To the sessions of an account
 
     def _deliver(self, stanza: Stanza, account: Account, to: JID) -> Done:
         if to.resource:
@@ -214,15 +216,17 @@ class Router:
         """Route the answer to a request that the server answered itself."""
         self.send_answer(answer)
 
-    def send_answer(self, stanza: Stanza) -> None:
-        """Route a stanza that the server itself made; if it is refused, that is the end of it."""
+    def send_answer(self, stanza: Stanza) -> Deferred[Any] | None:
+        """Route a stanza that the server itself made; if it is refused, that is the end of it.
+
+        Returns what fires when all is done, None when it is done already.
+        """
         try:
             result = self.route(stanza)
         except StanzaError as error:
             log.debug("own stanza to {to!r} was refused: {error}", to=stanza.attributes.get("to"), error=error)
-            return
-        if result is not None:
-            in_background(self._finish(result), "routing a stanza of the server")
+            return None
+        return None if result is None else in_background(self._finish(result), "routing a stanza of the server")
 
     async def _finish(self, result: Coroutine[Any, Any, None]) -> None:
         try:
@@ -231,11 +235,11 @@ class Router:
             log.debug("own stanza was refused: {error}", error=error)
 
 
-def is_subscription(presence: Presence) -> bool:
-    """Whether a presence manages a subscription (RFC 6121 section 3)."""
-    return presence.type in ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
 def _check_taken(verdict: Verdict | None) -> None:
     if verdict is None:
         raise StanzaError("cancel", "service-unavailable")
 
 
+def is_subscription(presence: Presence) -> bool:
+    """Whether a presence manages a subscription (RFC 6121 section 3)."""
+    return presence.type in ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
