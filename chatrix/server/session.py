@@ -148,11 +148,18 @@ class Session:
                 self._waiting_count -= 1
                 if self._waiting_count == FEW_WAITING:
                     self.stream.resume()
+                if self._ended and (stanza.type == "get" or (stanza.name == "presence" and not stanza.type)):
+                    # Nobody waits for the answer, nobody is available; another session may have the JID by now.
+                    continue
                 try:
                     result = self._router.sent(stanza, self)
                 except Exception as error:
                     self._refuse(stanza, error)
         del self._waiting[key]
+
+    @property
+    def _ended(self) -> bool:
+        return self.account.sessions.get(self.jid.resource) is not self
 
     def _refuse(self, stanza: Stanza, error: Exception) -> None:
         """Answer a stanza that was refused, or that a mistake of ours has failed; called in an except clause."""

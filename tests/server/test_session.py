@@ -58,6 +58,7 @@ class SessionCase(SynchronousTestCase):
         self.router = Gates()
         self.stream = FakeStream()
         self.session = Session(JULIET, Account(JULIET.bare), self.stream, self.router)  # type: ignore[arg-type]
+        self.session.account.sessions[JULIET.resource] = self.session
 
     def send(self, id_: str, to: str = "romeo@example.com", more: str = "") -> Stanza:
         """Let the client send a message."""
@@ -102,6 +103,26 @@ class Order(SessionCase):
         self.router.closed.clear()
         self.router.gates["2"].callback(None)
         self.assertEqual(["3", "1", "2", "4"], self.router.sent_)
+
+    def test_bare_and_full(self) -> None:
+        """A bare JID and its full JIDs are one recipient."""
+        self.router.closed.add("slow@example.com")
+        self.send("1", "slow@example.com")
+        self.send("2", "slow@example.com/x")
+        self.assertEqual(["1"], self.router.sending)
+        self.router.gates["1"].callback(None)
+        self.assertEqual(["1", "2"], self.router.sent_)
+
+    def test_ended(self) -> None:
+        """What still waits when the session ends is done, but for what only a session could want."""
+        self.router.closed.add("")
+        kinds = ("presence", "iq type='set'", "iq type='get'", "presence", "message", "presence type='unavailable'")
+        for id_, kind in enumerate(kinds):
+            self.session.received(stanza(f"<{kind} id='{id_}'/>"))
+        self.session.account.sessions.clear()
+        self.router.closed.clear()
+        self.router.gates["0"].callback(None)
+        self.assertEqual(["0", "1", "4", "5"], self.router.sent_)
 
     def test_without_recipient(self) -> None:
         """What has no `to` is for the account, and keeps its order, too."""
