@@ -187,7 +187,10 @@ class PresenceModule(Module):
     async def _answer_later(self, arriving: Arriving, sender: JID) -> Verdict:
         # "unsubscribed" ends the sender's subscription: it must not cross the approval.
         async with self.server.rosters.between(arriving.account.jid, sender):
-            roster = await self.server.rosters.of(arriving.account.jid)
+            async with self.server.rosters.changing(arriving.account.jid) as roster:
+                if roster is not None and not self._directed(arriving, sender):
+                    # To the sender's server it denies the request that may wait here.
+                    await self.server.rosters.drop_request(roster, sender)
             if roster is not None and roster.lets_see(sender) and self._is_absent(arriving):
                 return await self._answer_absent(arriving, sender)
             done = self._answer_probe(arriving, sender, roster)
@@ -230,15 +233,21 @@ class PresenceModule(Module):
             if not answers:
                 answers = [Presence({"from": str(to), "type": "unavailable", **_id_of(probe)})]
         else:
-            session = account.sessions.get(to.resource)
-            directed = (session.directed if session is not None else None) or {}
-            if session is None or (str(sender) not in directed and str(sender.bare) not in directed):
+            session = self._directed(arriving, sender)
+            if session is None:
                 answer = Presence({"from": str(to.bare), "to": str(sender), "type": "unsubscribed", **_id_of(probe)})
                 return self.server.router.send_answer(answer)
             answers = [Presence({"from": str(session.jid)})]
         for answer in answers:
             send_to(self.server.router, answer, (str(sender),))
         return None
+
+    def _directed(self, arriving: Arriving, sender: JID) -> Session | None:
+        """The session that a probe is for, if the prober got directed presence from it (section 4.6.6)."""
+        to = arriving.stanza.to
+        session = None if to is None else arriving.account.sessions.get(to.resource)
+        directed = (session.directed if session is not None else None) or {}
+        return session if str(sender) in directed or str(sender.bare) in directed else None
 
     @on(Arriving, Stage.SCREEN, stanzas=("iq",))
     def screen_request(self, arriving: Arriving) -> object:
