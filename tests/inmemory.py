@@ -52,7 +52,7 @@ def config_of(
 
 
 @lru_cache(maxsize=1)
-def _tables() -> Path:
+def tables() -> Path:
     """A database of this version, made once: migrating takes longer than a test."""
     folder = Path(tempfile.mkdtemp(prefix="chatrix-tables-"))
     atexit.register(shutil.rmtree, folder, True)
@@ -70,7 +70,7 @@ async def a_server(
     config = config or config_of()
     folder = Path(test.mktemp())
     folder.mkdir(parents=True)
-    shutil.copy(_tables(), folder / "chatrix.sqlite")
+    shutil.copy(tables(), folder / "chatrix.sqlite")
     database = open_database("sqlite:chatrix.sqlite", str(folder), _reactor)
     await database.open()
     server = Server(config, database, bytes(32), _reactor)
