@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from chatrix.api import (
     IQ,
     Account,
@@ -15,6 +13,7 @@ from chatrix.api import (
     StanzaError,
     Target,
     iq,
+    microseconds,
     on,
 )
 from chatrix.xmpp.element import XML_LANG, parse
@@ -73,7 +72,7 @@ class Last(Module):
         activity = await self.server.last_seen.of(account)
         if activity is None:
             raise StanzaError("cancel", "item-not-found")
-        return _answer(time.time() - activity.at / 1_000_000, _text(activity.status))
+        return _answer((microseconds() - activity.at) / 1_000_000, _text(activity.status))
 
 
 def _answer(seconds: float, status: str = "") -> Element:
