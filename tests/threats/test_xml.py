@@ -26,6 +26,9 @@ AFTER_LOG_IN = 256 * 1024
 LAUGHS = b"<?xml version='1.0'?><!DOCTYPE lolz [<!ENTITY l0 'lol'>%s]>" % b"".join(
     b"<!ENTITY l%d '%s'>" % (level + 1, b"&l%d;" % level * 10) for level in range(6)
 )
+STANZA_ID = "{urn:xmpp:sid:0}stanza-id"
+"""What the server itself may add."""
+
 TOO_MUCH = stream_error("policy-violation", "too many or too deeply nested elements or attributes")
 TOO_BIG = stream_error("policy-violation", "stanza too big")
 
@@ -413,5 +416,6 @@ def content(element: etree._Element) -> list[object]:
     """What is inside of an element, comparable."""
     found: list[object] = [element.text or ""]
     for child in element:
-        found += [content_of_all(child), child.tail or ""]
+        if child.tag != STANZA_ID:
+            found += [content_of_all(child), child.tail or ""]
     return found
