@@ -76,7 +76,20 @@ class ChatrixOptions:
         Path("var"), doc="Folder of everything the server writes; `var` beside the ini when nothing is said."
     )
     modules: tuple[str, ...] = option(
-        ("disco", "roster", "presence", "subscription", "ping", "version", "time", "offline", "contact"),
+        (
+            "blocking",
+            "forgery",
+            "stanza_id",
+            "disco",
+            "roster",
+            "presence",
+            "subscription",
+            "ping",
+            "version",
+            "time",
+            "offline",
+            "contact",
+        ),
         doc="What the server can do, a word for each. Within a stage of a walk, modules act in this order. "
         "A dotted name is an import path to a module of somebody else.",
     )

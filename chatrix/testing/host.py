@@ -16,7 +16,7 @@ from chatrix.testing.accounts import add_accounts
 from chatrix.testing.client import Client
 from chatrix.testing.pipe import Here, join
 
-MODULES = "disco roster presence subscription ping version time offline"
+MODULES = "blocking forgery stanza_id disco roster presence subscription ping version time offline"
 """What the transcripts need, as in etc/chatrix.ini."""
 
 PORT, TLS_PORT = 5222, 5223
