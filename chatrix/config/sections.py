@@ -128,7 +128,7 @@ class LimitOptions:
     stanza_size: Size = option(
         Size(256 * KIB), doc="The longest stanza after log-in.", minimum=10 * KIB, maximum=16 * MIB, restart=False
     )
-    depth: int = option(64, doc="Elements nested in each other.", minimum=8, maximum=1000, restart=False)
+    depth: int = option(64, doc="Elements nested in each other.", minimum=8, maximum=255, restart=False)
     attributes: int = option(64, doc="Attributes of one element.", minimum=8, maximum=1000, restart=False)
     idle_time: Duration = option(
         Duration(10 * MINUTE),
