@@ -87,7 +87,11 @@ class ChatrixOptions:
             "ping",
             "version",
             "time",
+            "last",
             "offline",
+            "vcard",
+            "private",
+            "caps",
             "contact",
         ),
         doc="What the server can do, a word for each. Within a stage of a walk, modules act in this order. "

@@ -26,6 +26,8 @@ class LastSeen:
         self._store = LastActivities(database)
         self.in_use = False
         "Whether anybody fills it; else there is nothing to look for."
+        self._leaving: dict[str, LastActivity] = {}
+        "What is on its way into the database, by account; bounded by the batch that takes it there."
 
     def became_unavailable(self, session: Session, presence: Presence) -> None:
         """A session said goodbye; it may come back, so nothing is written yet."""
@@ -44,11 +46,17 @@ class LastSeen:
             activity = LastActivity(microseconds())
         if activity is not None:
             session.account.keep(LastSeen, activity)
-            await self._store.note(str(session.account.jid), activity)
+            account = str(session.account.jid)
+            self._leaving[account] = activity
+            try:
+                await self._store.note(account, activity)
+            finally:
+                if self._leaving.get(account) is activity:
+                    del self._leaving[account]
 
     async def of(self, account: Account) -> LastActivity | None:
         """When an account became unavailable; None when it never was there. Means nothing while it is available."""
-        current: LastActivity | None = account.state(LastSeen)
+        current: LastActivity | None = account.state(LastSeen) or self._leaving.get(str(account.jid))
         if current is not None or not self.in_use:
             return current
         return await self._store.get(str(account.jid))

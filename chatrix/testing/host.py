@@ -16,7 +16,10 @@ from chatrix.testing.accounts import add_accounts
 from chatrix.testing.client import Client
 from chatrix.testing.pipe import Here, join
 
-MODULES = "blocking forgery stanza_id disco roster presence subscription ping version time offline"
+MODULES = (
+    "blocking forgery stanza_id disco roster presence subscription ping version time last offline vcard private caps "
+    "contact"
+)
 """What the transcripts need, as in etc/chatrix.ini."""
 
 PORT, TLS_PORT = 5222, 5223

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from twisted.internet.task import Clock
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from chatrix.modules import last
@@ -117,6 +119,25 @@ class Asking(LastCase):
         for own in ("", JULIET):
             self.assertEqual(("0", None), await self.answer(juliet, own))
 
+    async def test_just_left(self) -> None:
+        """Who asks while it is being written hears the same."""
+        _, juliet, romeo = await self.begin()
+        await juliet.comes_online()
+        gate: Deferred[None] = Deferred()
+
+        async def slow(*_: Any) -> None:
+            await gate
+
+        with patch.object(LastActivities, "note", slow):
+            juliet.send("<presence type='unavailable'><status>bye</status></presence>")
+            juliet.leaves()
+            romeo.got()
+            romeo.send(request(JULIET))
+            while not (answers := [each for each in romeo.got() if each.name == "iq"]):
+                await deferLater(reactor, 0)
+            gate.callback(None)
+        self.assertEqual("bye", next(iter(answers[0].tree)).text)
+
     async def test_connected_and_unavailable(self) -> None:
         """Who is connected and unavailable is away since then, before anything is written."""
         _, juliet, romeo = await self.begin()
@@ -221,7 +242,7 @@ class Probes(LastCase):
             {"type": "unavailable", "from": JULIET, "to": ROMEO, "id": "p"},
             answer.attributes,
         )
-        status, delay = list(answer.tree)
+        status, delay = iter(answer.tree)
         self.assertEqual("<status>Home</status>", serialise(status).decode())
         self.assertEqual(("example.com", "2002-09-10T12:00:00.000Z"), (delay.get("from"), delay.get("stamp")))
 
