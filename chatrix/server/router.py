@@ -210,7 +210,16 @@ class Router:
         """Answer a stanza with an error, unless it is one itself or a result (RFC 6120 sections 8.2.3 and 8.3.1)."""
         if stanza.type == "error" or (stanza.name == "iq" and stanza.type == "result"):
             return
-        self.send_answer(stanza.error(error))
+        try:
+            sender = stanza.from_
+        except StanzaError:
+            return
+        session = None if sender is None else self.directory.session(sender)
+        if session is None:
+            self.send_answer(stanza.error(error))
+        else:
+            # Not by `route`: the error comes from the address that the stanza was for, which may be none at all.
+            session.write(stanza.error(error))
 
     def deliver_answer(self, answer: IQ) -> None:
         """Route the answer to a request that the server answered itself."""
