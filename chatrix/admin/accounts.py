@@ -16,8 +16,10 @@ import twisted
 from chatrix.admin.errors import AdminError
 from chatrix.config.load import Config
 from chatrix.config.problems import nearest
+from chatrix.interfaces import IDatabase
 from chatrix.store.accounts import AccountExists, Accounts, NoSuchAccount
 from chatrix.store.database import DatabaseError, DatabaseOutdated, open_database
+from chatrix.store.tiers import Tiers
 from chatrix.xmpp.jid import JID, InvalidJID
 from chatrix.xmpp.sasl.keys import ScramKeys, derive_all
 from chatrix.xmpp.sasl.saslprep import InvalidPassword
@@ -29,7 +31,12 @@ _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 def in_accounts(config: Config, work: Callable[[Accounts], Awaitable[Result]]) -> Result:
-    """Open the accounts, do some work with them, and close them. Runs the reactor, so only once in a process.
+    """Do some work with the accounts; as `in_database`."""
+    return in_database(config, lambda database: work(Accounts(database)))
+
+
+def in_database(config: Config, work: Callable[[IDatabase], Awaitable[Result]]) -> Result:
+    """Open the database, do some work in it, and close it. Runs the reactor, so only once in a process.
 
     Raises: AdminError, also for whatever the database has against it.
     """
@@ -38,8 +45,8 @@ def in_accounts(config: Config, work: Callable[[Accounts], Awaitable[Result]]) -
 
     async def do(reactor: Any) -> None:
         try:
-            async with _opened(config, reactor) as accounts:
-                results.append(await work(accounts))
+            async with _opened(config, reactor) as database:
+                results.append(await work(database))
         except Exception as error:
             errors.append(error)
 
@@ -58,11 +65,11 @@ def in_accounts(config: Config, work: Callable[[Accounts], Awaitable[Result]]) -
 
 
 @asynccontextmanager
-async def _opened(config: Config, reactor: Any) -> AsyncIterator[Accounts]:
+async def _opened(config: Config, reactor: Any) -> AsyncIterator[IDatabase]:
     database = open_database(config.chatrix.database, str(config.chatrix.state), reactor)
     try:
         await database.open()
-        yield Accounts(database)
+        yield database
     finally:
         await database.close()
 
@@ -167,6 +174,28 @@ async def set_password(accounts: Accounts, jid: JID, keys: tuple[ScramKeys, ...]
     """
     try:
         await accounts.replace_keys(jid.local, jid.domain, keys)
+    except NoSuchAccount:
+        raise AdminError(f"there is no account {jid}") from None
+
+
+async def disable(accounts: Accounts, jid: JID, disabled: bool) -> None:
+    """Shut an account out, or let it in again.
+
+    Raises: AdminError when there is no such account.
+    """
+    try:
+        await accounts.set_disabled(jid.local, jid.domain, disabled)
+    except NoSuchAccount:
+        raise AdminError(f"there is no account {jid}") from None
+
+
+async def set_tier(tiers: Tiers, jid: JID, tier: str) -> None:
+    """Put an account into a tier, or with "" into none.
+
+    Raises: AdminError when there is no such account.
+    """
+    try:
+        await tiers.set(str(jid), tier)
     except NoSuchAccount:
         raise AdminError(f"there is no account {jid}") from None
 

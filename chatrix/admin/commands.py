@@ -9,7 +9,9 @@ from typing import Any
 from chatrix.admin.control import Command
 from chatrix.admin.errors import AdminError
 from chatrix.config.problems import ConfigError
+from chatrix.modules.shared_roster import SharedRoster
 from chatrix.process.worker import Worker
+from chatrix.server.server import Server
 from chatrix.xmpp.errors import StreamError
 from chatrix.xmpp.jid import JID, InvalidJID
 
@@ -20,6 +22,8 @@ def commands(worker: Worker) -> Mapping[str, Command]:
         "status": _Status(worker).tell,
         "reload": _Reload(worker).do,
         "account changed": _AccountChanged(worker).act,
+        "delete account": _AccountChanged(worker).delete,
+        "groups changed": _GroupsChanged(worker).act,
     }
 
 
@@ -67,23 +71,64 @@ class _AccountChanged:
         self._worker = worker
 
     async def act(self, account: str, change: str) -> int:
-        """Close the account's sessions, as whoever is in them may not be who holds it now; returns how many."""
+        """Close the account's sessions, as whoever is in them may not be who holds it now; returns how many.
+
+        A change of the tier closes none.
+        """
         server = self._worker.server
         if server is None:
             return 0
-        try:
-            jid = JID.parse(account).bare
-        except InvalidJID as error:
-            raise AdminError(f"not an account: {error}") from None
-        connected = server.directory.account(jid)
-        sessions = len(connected.sessions) if connected is not None else 0
+        jid = _account(account)
+        if change == "tier":
+            await server.tiers.refresh(jid)
+            return 0
+        sessions = _sessions(server, jid)
         if change == "deleted":
             server.account_deleted(jid)
         elif change == "password":
             server.end_sessions(jid, StreamError("not-authorized", "the password was changed"))
+        elif change == "disabled":
+            server.end_sessions(jid, StreamError("not-authorized", "the account was disabled"))
         else:
             raise AdminError(f"no such change: {change}")
         return sessions
+
+    async def delete(self, account: str) -> int:
+        """Delete the account, and tell its contacts; returns how many sessions were closed."""
+        server = self._worker.server
+        if server is None:
+            raise AdminError("the server is starting or stopping; try again")
+        jid = _account(account)
+        sessions = _sessions(server, jid)
+        if not await server.delete_account(jid):
+            raise AdminError(f"there is no account {jid}")
+        return sessions
+
+
+class _GroupsChanged:
+    """`chatrixctl group` has changed the shared groups in the database."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def act(self) -> None:
+        """Tell everybody whom it concerns."""
+        server = self._worker.server
+        module = server.module(SharedRoster) if server is not None else None
+        if module is not None:
+            await module.refresh()
+
+
+def _account(text: str) -> JID:
+    try:
+        return JID.parse(text).bare
+    except InvalidJID as error:
+        raise AdminError(f"not an account: {error}") from None
+
+
+def _sessions(server: Server, jid: JID) -> int:
+    connected = server.directory.account(jid)
+    return len(connected.sessions) if connected is not None else 0
 
 
 def _version() -> str:

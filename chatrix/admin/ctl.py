@@ -9,14 +9,14 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from chatrix.admin.ask import ask
 from chatrix.admin.errors import AdminError, NotRunning
-from chatrix.config.load import Config, load
-from chatrix.config.problems import ConfigError
+from chatrix.config.load import NO_TIER, Config, load
+from chatrix.config.problems import ConfigError, nearest
 
 DONE, FAILED, WRONG = 0, 1, 2
 _LONGEST_PASSWORD_LINE = 4096
@@ -61,22 +61,43 @@ def _parser() -> argparse.ArgumentParser:
 
     check = verb("check-config", _check_config, "say what the server makes of its ini, or what is wrong with it")
     check.add_argument("file", metavar="FILE", type=Path, nargs="?")
-    user = verbs.add_parser("user", help="add, delete and list accounts, set passwords").add_subparsers(
-        metavar="add|delete|password|list", required=True
+    user = verbs.add_parser("user", help="look after accounts").add_subparsers(
+        metavar="add|delete|password|disable|enable|tier|list", required=True
     )
     for name, act, help_ in (
         ("add", _add_user, "make an account; asks for its password"),
         ("delete", _delete_user, "delete an account and all it owns"),
         ("password", _set_password, "set an account's password, and end its sessions"),
+        ("disable", _disable_user, "keep an account from logging in, and end its sessions"),
+        ("enable", _enable_user, "let a disabled account log in again"),
+        ("tier", _set_tier, "put an account into a tier of the ini"),
     ):
         of_user = user.add_parser(name, help=help_, description=help_)
         of_user.set_defaults(act=act)
         of_user.add_argument("jid", metavar="JID")
-        if name != "delete":
+        if name == "tier":
+            of_user.add_argument("tier", metavar="NAME", help=f"of a [tier NAME] section; {NO_TIER} takes it out")
+        elif name in ("add", "password"):
             of_user.add_argument("--stdin", action="store_true", help="read the password from standard input, a line")
     listing = user.add_parser("list", help="list the accounts of one host or of all")
     listing.set_defaults(act=_list_users)
     listing.add_argument("host", metavar="HOST", nargs="?")
+    group = verbs.add_parser("group", help="look after shared roster groups").add_subparsers(
+        metavar="add|delete|join|leave|list", required=True
+    )
+    for name, act, help_, whom in (
+        ("add", _add_group, "make a group of a host's accounts, who see each other in their rosters", "HOST"),
+        ("delete", _delete_group, "delete a group of a host", "HOST"),
+        ("join", _join_group, "put an account into a group of its host", "JID"),
+        ("leave", _leave_group, "take an account out of a group", "JID"),
+    ):
+        of_group = group.add_parser(name, help=help_, description=help_)
+        of_group.set_defaults(act=act)
+        of_group.add_argument(whom.lower(), metavar=whom)
+        of_group.add_argument("group", metavar="NAME")
+    groups = group.add_parser("list", help="list the groups of one host or of all, with their members")
+    groups.set_defaults(act=_list_groups)
+    groups.add_argument("host", metavar="HOST", nargs="?")
     verb("status", _status, "say how the running server is")
     verb("reload", _reload, "let the running server read its ini and its certificates again")
     verb("migrate", _migrate, "bring the database to this version")
@@ -121,9 +142,14 @@ def _delete_user(options: argparse.Namespace) -> None:
     config = _config(options)
     jid = accounts.account_jid(options.jid, config)
     accounts.become_owner(config.chatrix.state)
-    accounts.in_accounts(config, lambda them: accounts.delete(them, jid))
+    try:
+        # The server can still tell the contacts, as long as the roster is there.
+        ended = ask(config.chatrix.control_socket, "delete account", account=str(jid))
+    except NotRunning:
+        accounts.in_accounts(config, lambda them: accounts.delete(them, jid))
+        ended = 0
     print(f"deleted {jid}")
-    _tell_server(config, str(jid), "deleted")
+    _print_ended(ended)
 
 
 def _set_password(options: argparse.Namespace) -> None:
@@ -136,6 +162,102 @@ def _set_password(options: argparse.Namespace) -> None:
     accounts.in_accounts(config, lambda them: accounts.set_password(them, jid, keys))
     print(f"{jid} has a new password")
     _tell_server(config, str(jid), "password")
+
+
+def _disable_user(options: argparse.Namespace) -> None:
+    _set_disabled(options, True)
+
+
+def _enable_user(options: argparse.Namespace) -> None:
+    _set_disabled(options, False)
+
+
+def _set_disabled(options: argparse.Namespace, disabled: bool) -> None:
+    from chatrix.admin import accounts
+
+    config = _config(options)
+    jid = accounts.account_jid(options.jid, config)
+    accounts.become_owner(config.chatrix.state)
+    accounts.in_accounts(config, lambda them: accounts.disable(them, jid, disabled))
+    print(f"{jid} is {'disabled' if disabled else 'enabled'}")
+    if disabled:
+        _tell_server(config, str(jid), "disabled")
+
+
+def _set_tier(options: argparse.Namespace) -> None:
+    from chatrix.admin import accounts
+    from chatrix.store.tiers import Tiers
+
+    config = _config(options)
+    jid = accounts.account_jid(options.jid, config)
+    tier: str = options.tier
+    if tier not in (NO_TIER, *config.tiers):
+        guess = nearest(tier, config.tiers)
+        hint = f'; did you mean "{guess}"?' if guess else ""
+        raise AdminError(f"{config.path} has no section [tier {tier}]{hint}")
+    accounts.become_owner(config.chatrix.state)
+    wanted = "" if tier == NO_TIER else tier
+    accounts.in_database(config, lambda database: accounts.set_tier(Tiers(database), jid, wanted))
+    print(f"{jid} has the tier {wanted}" if wanted else f"{jid} has no tier")
+    _tell_server(config, str(jid), "tier")
+
+
+def _add_group(options: argparse.Namespace) -> None:
+    from chatrix.admin import groups
+
+    _change_groups(options, lambda config, them: groups.add(them, _host(options, config), options.group))
+
+
+def _delete_group(options: argparse.Namespace) -> None:
+    from chatrix.admin import groups
+
+    _change_groups(options, lambda config, them: groups.delete(them, _host(options, config), options.group))
+
+
+def _join_group(options: argparse.Namespace) -> None:
+    from chatrix.admin import accounts, groups
+
+    _change_groups(
+        options, lambda config, them: groups.join(them, options.group, accounts.account_jid(options.jid, config))
+    )
+
+
+def _leave_group(options: argparse.Namespace) -> None:
+    from chatrix.admin import accounts, groups
+
+    _change_groups(
+        options, lambda config, them: groups.leave(them, options.group, accounts.account_jid(options.jid, config))
+    )
+
+
+def _change_groups(options: argparse.Namespace, change: Callable[[Config, Any], Awaitable[str]]) -> None:
+    from chatrix.admin import accounts
+    from chatrix.store.shared_groups import SharedGroups
+
+    config = _config(options)
+    accounts.become_owner(config.chatrix.state)
+    print(accounts.in_database(config, lambda database: change(config, SharedGroups(database))))
+    if "shared_roster" not in config.chatrix.modules:
+        print("warning: shared_roster is not in modules of [chatrix], so nobody will notice", file=sys.stderr)
+    with contextlib.suppress(NotRunning):
+        ask(config.chatrix.control_socket, "groups changed")
+
+
+def _list_groups(options: argparse.Namespace) -> None:
+    from chatrix.admin import accounts, groups
+    from chatrix.store.shared_groups import SharedGroups
+
+    config = _config(options)
+    hosts = list(config.hosts) if options.host is None else [_host(options, config)]
+    accounts.become_owner(config.chatrix.state)
+    for line in accounts.in_database(config, lambda database: groups.lines(SharedGroups(database), hosts)):
+        print(line)
+
+
+def _host(options: argparse.Namespace, config: Config) -> str:
+    from chatrix.admin import accounts
+
+    return accounts.known_host(options.host.lower(), config)
 
 
 def _list_users(options: argparse.Namespace) -> None:
@@ -197,9 +319,12 @@ def _options(options: argparse.Namespace) -> None:
 def _tell_server(config: Config, account: str, change: str) -> None:
     """Let a running server end the account's sessions."""
     with contextlib.suppress(NotRunning):
-        ended = ask(config.chatrix.control_socket, "account changed", account=account, change=change)
-        if ended:
-            print(f"ended {ended} session{'' if ended == 1 else 's'}")
+        _print_ended(ask(config.chatrix.control_socket, "account changed", account=account, change=change))
+
+
+def _print_ended(ended: int) -> None:
+    if ended:
+        print(f"ended {ended} session{'' if ended == 1 else 's'}")
 
 
 def _password(options: argparse.Namespace) -> str:

@@ -144,8 +144,8 @@ class SharedRoster(Module):
         try:
             for jid in accounts:
                 await self.server.rosters.shared.store.join(execution.host.domain, name, str(jid))
-        except NoSuchMember:
-            raise StanzaError("cancel", "item-not-found", f"there is no account {jid}, or no group {name}") from None
+        except NoSuchMember as error:
+            raise StanzaError("cancel", "item-not-found", f"there is no account {error}, or no group {name}") from None
         finally:
             await self.refresh()
         return Completed("They see each other now.")

@@ -223,14 +223,14 @@ class Accounts:
         """Whether there is such an account, disabled or not."""
         return await self.get(local, host) is not None
 
-    async def list(self, host: str, after: str = "", limit: int = PAGE) -> list[Account]:
-        """A page of the host's accounts in the order of their localparts, from the first beyond `after`."""
-        rows = await self._database.fetch(page_of_accounts, host=host, after=after, at_most=limit)
-        return [Account(*row) for row in rows]
-
     async def disabled(self, host: str, limit: int = PAGE) -> list[Account]:
         """The first of the host's accounts that are disabled, in the order of their localparts."""
         rows = await self._database.fetch(page_of_disabled, host=host, at_most=limit)
+        return [Account(*row) for row in rows]
+
+    async def list(self, host: str, after: str = "", limit: int = PAGE) -> list[Account]:
+        """A page of the host's accounts in the order of their localparts, from the first beyond `after`."""
+        rows = await self._database.fetch(page_of_accounts, host=host, after=after, at_most=limit)
         return [Account(*row) for row in rows]
 
     async def count_disabled(self, host: str) -> int:

@@ -1,6 +1,7 @@
 """What a server that runs, here in memory, does on the commands of `chatrixctl`."""
 
 import os
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from chatrix.admin.commands import commands
 from chatrix.admin.errors import AdminError
 from chatrix.testing.client import Client, error_condition
 from chatrix.testing.host import MemoryHost
-from chatrix.testing.login import log_in
+from chatrix.testing.login import LoginFailed, log_in
 from tests.certificates import leaf
 
 
@@ -92,6 +93,62 @@ class Commands(TestCase):
                 await client.disconnected()
             self.assertEqual(len(await other.ping("localhost")), 0)
             await other.close()
+
+    async def test_disabled(self) -> None:
+        """A disabled account's sessions end; who knows the password is told why he cannot log in, others are not."""
+        client = await self.client("juliet@localhost/a")
+        server = self.host.worker.server
+        assert server is not None
+        await server.accounts.store.set_disabled("juliet", "localhost", True)
+        self.assertEqual(await self.commands["account changed"](account="juliet@localhost", change="disabled"), 1)
+        self.assertEqual(error_condition(await client.next()), "not-authorized")
+        await client.disconnected()
+        for password, condition in (("secret", "account-disabled"), ("wrong", "not-authorized")):
+            refused = Client("juliet", "juliet@localhost/a", password, reactor)
+            await self.host.connect(refused)
+            error: LoginFailed = await self.assertFailure(
+                Deferred.fromCoroutine(log_in(refused)),  # type: ignore[arg-type]
+                LoginFailed,
+            )
+            self.assertIn(condition, str(error))
+            # The stream is still good for another account.
+            plain = b64encode(b"\0romeo\0secret").decode()
+            refused.send(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>")
+            self.assertIn("success", (await refused.next()).tag)
+            refused.abort()
+            await refused.disconnected()
+        await server.accounts.store.set_disabled("juliet", "localhost", False)
+        await (await self.client("juliet@localhost/b")).close()
+
+    async def test_delete(self) -> None:
+        """The server itself deletes an account, with its sessions."""
+        client = await self.client("juliet@localhost/a")
+        self.assertEqual(await self.commands["delete account"](account="juliet@localhost"), 1)
+        self.assertEqual(error_condition(await client.next()), "not-authorized")
+        await client.disconnected()
+        self.assertIn("there is no account", await self.refusal("delete account", account="juliet@localhost"))
+        self.assertIn("not an account", await self.refusal("delete account", account="@"))
+
+    async def test_tier(self) -> None:
+        """A tier given to an account holds at once, and its name is in the error."""
+        server = self.host.worker.server
+        assert server is not None
+        self.host.ini.write_text(self.host.ini.read_text() + "[tier poor]\nsessions = 1\n")
+        await self.commands["reload"]()
+        await server.tiers.store.set("juliet@localhost", "poor")
+        clients = [await self.client("juliet@localhost/a"), await self.client("juliet@localhost/b")]
+        self.assertEqual(await self.commands["account changed"](account="juliet@localhost", change="tier"), 0)
+        error: LoginFailed = await self.assertFailure(
+            Deferred.fromCoroutine(self.client("juliet@localhost/c")),  # type: ignore[arg-type]
+            LoginFailed,
+        )
+        self.assertIn("an account has at most 1 (tier poor) sessions", str(error))
+        for client in (*clients, await self.client("romeo@localhost/a")):
+            await client.close()
+
+    async def test_groups(self) -> None:
+        """Without the module that has them, groups are nobody's business."""
+        await self.commands["groups changed"]()
 
     async def test_nobody_there(self) -> None:
         """An account without sessions, and what is no account or no change."""

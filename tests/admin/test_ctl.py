@@ -36,6 +36,9 @@ certificate = /etc/example.pem
 """
 
 
+MODULES = "modules = disco roster presence subscription commands shared_roster"
+
+
 class ChatrixCtl(SynchronousTestCase):
     """Without a server that runs."""
 
@@ -188,6 +191,73 @@ class ChatrixCtl(SynchronousTestCase):
         self.assertEqual(changed, (0, "juliet@example.com has a new password\n", ""))
         self.assertEqual(self.run_ctl("user", "delete", "juliet@example.com"), (0, "deleted juliet@example.com\n", ""))
         self.assertEqual(self.run_ctl("user", "list"), (0, "nurse@localhost\n", ""))
+
+    def test_tiers(self) -> None:
+        """An account gets a tier of the ini, and loses it; it is disabled and enabled."""
+        self.ini.write_text(INI + "[tier sponsor]\nsessions = 20\n")
+        self.run_ctl("migrate")
+        self.run_ctl("user", "add", "--stdin", "juliet@example.com", given="pw")
+        of_juliet = "juliet@example.com"
+        for words, line in (
+            (("tier", of_juliet, "sponsor"), f"{of_juliet} has the tier sponsor\n"),
+            (("tier", of_juliet, "none"), f"{of_juliet} has no tier\n"),
+            (("disable", of_juliet), f"{of_juliet} is disabled\n"),
+            (("enable", of_juliet), f"{of_juliet} is enabled\n"),
+        ):
+            self.assertEqual(self.run_ctl("user", *words), (0, line, ""))
+        for words, complaint in (
+            (("tier", of_juliet, "sponsors"), 'x.ini has no section [tier sponsors]; did you mean "sponsor"?'),
+            (("tier", "romeo@example.com", "sponsor"), "there is no account romeo@example.com"),
+            (("disable", "romeo@example.com"), "there is no account romeo@example.com"),
+        ):
+            self.assertEqual(self.run_ctl("user", *words), (1, "", f"chatrixctl: {complaint}\n"))
+
+    def test_groups(self) -> None:
+        """Shared groups are made, filled, listed, emptied and deleted, with one line about each."""
+        self.ini.write_text(INI.replace("modules = ping", MODULES))
+        self.run_ctl("migrate")
+        for jid in ("juliet@example.com", "romeo@example.com"):
+            self.run_ctl("user", "add", "--stdin", jid, given="pw")
+        for words, line in (
+            (("add", "Example.com", "Star-crossed lovers"), "added the group Star-crossed lovers of example.com\n"),
+            (
+                ("join", "juliet@example.com", "Star-crossed lovers"),
+                "juliet@example.com is in the group Star-crossed lovers now\n",
+            ),
+            (
+                ("join", "juliet@example.com", "Star-crossed lovers"),
+                "juliet@example.com was in the group Star-crossed lovers already\n",
+            ),
+            (("list",), "Star-crossed lovers (example.com)\n    juliet@example.com\n"),
+            (("list", "localhost"), ""),
+            (
+                ("leave", "juliet@example.com", "Star-crossed lovers"),
+                "juliet@example.com is not in the group Star-crossed lovers any more\n",
+            ),
+            (
+                ("delete", "example.com", "Star-crossed lovers"),
+                "deleted the group Star-crossed lovers of example.com\n",
+            ),
+        ):
+            self.assertEqual(self.run_ctl("group", *words), (0, line, ""))
+        self.run_ctl("group", "add", "example.com", "A")
+        for words, complaint in (
+            (("add", "example.com", "A"), "example.com has a group A already"),
+            (("add", "example.com", " "), "' ' cannot be the name of a group"),
+            (("delete", "localhost", "A"), "localhost has no group A"),
+            (
+                ("join", "nobody@example.com", "A"),
+                "there is no account nobody@example.com, or example.com has no group A",
+            ),
+            (("leave", "juliet@example.com", "A"), "juliet@example.com is not in a group A"),
+        ):
+            self.assertEqual(self.run_ctl("group", *words), (1, "", f"chatrixctl: {complaint}\n"))
+
+    def test_groups_without_their_module(self) -> None:
+        """Whoever defines groups that nobody will see is told."""
+        self.run_ctl("migrate")
+        status, _, warned = self.run_ctl("group", "add", "example.com", "A")
+        self.assertEqual((status, "shared_roster is not in modules" in warned), (0, True))
 
     def test_users_refused(self) -> None:
         """Exit status 1 and one line for what cannot be done."""

@@ -54,6 +54,13 @@ class Difference(TestCase):
             ],
         )
 
+    def test_tiers(self) -> None:
+        """Tiers come, go and change at once."""
+        self.assertEqual(
+            self.lines(f"{HOST}[tier a]\nsessions = 2\n[tier b]\n", f"{HOST}[tier a]\n[tier c]\n"),
+            ["[tier b] is gone", "[tier a] sessions: 2 -> none", "[tier c] is new"],
+        )
+
     def test_sections(self) -> None:
         """Hosts come and go at once, modules with a restart."""
         self.assertEqual(

@@ -81,6 +81,17 @@ class Loading(TestCase):
         self.assertEqual(host.admins, (JID.parse("juliet@example.com"),))
         self.assertEqual((host.mechanisms, host.conflict), (("SCRAM-SHA-256", "PLAIN"), "rename"))
 
+    def test_tiers(self) -> None:
+        """A tier says what it grants; of the rest it says nothing."""
+        config = read(HOST + "[tier sponsor]\nsessions = 20\nstorage = 10 MiB\noffline messages = 0\n[tier Founder]\n")
+        self.assertEqual(list(config.tiers), ["sponsor", "Founder"])
+        sponsor = config.tiers["sponsor"]
+        self.assertEqual(
+            (sponsor.sessions, sponsor.storage, sponsor.offline_messages, sponsor.roster_items),
+            (20, 10 * 1024 * 1024, 0, None),
+        )
+        self.assertEqual(read(HOST).tiers, {})
+
     def test_sqlite_files(self) -> None:
         """A relative file is inside state, also in SQLAlchemy's spelling; an absolute one stays."""
         for database, file in (
@@ -181,6 +192,27 @@ class Problems(TestCase):
         """A host that no address can have."""
         error = self.assertRaises(ConfigError, read, "[host @]\ncertificate = a\n")
         self.assertIn('x.ini:1: "@" is not a domain', str(error))
+
+    def test_bad_tiers(self) -> None:
+        """A tier has one name, known options, and not the name that stands for no tier."""
+        self.check(
+            f"{HOST}[tier]\n[tier none]\n[tier a b]\n[tier x]\nsesions = 3\nroster items = 0\n[tier x]\n",
+            "3: [tier] needs a name, as in [tier NAME]",
+            '4: "none" cannot be the name of a tier',
+            '5: "a b" cannot be the name of a tier',
+            '7: unknown option "sesions" in [tier x]; did you mean "sessions"?',
+            '8: roster items in [tier x]: "0" is too little; at least 1',
+            "9: [tier x] was already opened in line 6",
+        )
+
+    def test_foreign_admins(self) -> None:
+        """An admin is an account of the host: another host's, or a subdomain's, is not."""
+        self.check(
+            "[host a.example]\ncertificate = /c\nadmins = x@a.example\n  x@b.example\n[host b.example]\n"
+            "certificate = /c\nadmins = x@c.b.example\n",
+            '4: admins in [host a.example]: "x@b.example" is no account of this host',
+            '7: admins in [host b.example]: "x@c.b.example" is no account of this host',
+        )
 
     def test_nobody_to_serve(self) -> None:
         """An ini without a host is a mistake, an empty one too."""

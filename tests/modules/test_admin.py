@@ -207,8 +207,8 @@ class Administration(TestCase):
         note = answer.child(NS_COMMANDS, "note")
         assert note is not None
         self.assertEqual(("error", f"No such account: nobody@{HOST}"), (note.get("type"), note.text))
-        answer = await self.submit("delete-user", several("accountjids", NURSE, PARIS))
-        self.assertEqual(["auth", "forbidden"], conditions(answer))
+        refused = await self.submit("delete-user", several("accountjids", NURSE, PARIS))
+        self.assertEqual(["auth", "forbidden"], conditions(refused))
         self.assertEqual(2, await self.server.accounts.store.count(HOST))
 
     async def test_disable(self) -> None:
@@ -269,8 +269,8 @@ class Administration(TestCase):
         self.assertRegex(form["lastlogin"].value, r"^2\d\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ$")
         answer = await self.done("get-user-lastlogin", several("accountjids", NURSE))
         self.assertEqual("Never.", answer.text_of(NS_COMMANDS, "note"))
-        answer = await self.submit("get-user-lastlogin", several("accountjids", f"nobody@{HOST}"))
-        self.assertEqual(["cancel", "item-not-found"], conditions(answer))
+        refused = await self.submit("get-user-lastlogin", several("accountjids", f"nobody@{HOST}"))
+        self.assertEqual(["cancel", "item-not-found"], conditions(refused))
 
     async def test_user_stats(self) -> None:
         """Resources and the size of the roster; no addresses of anybody's network."""

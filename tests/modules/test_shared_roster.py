@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import TestCase
 
 from chatrix.modules.shared_roster import SharedRoster
+from chatrix.server.rosters import Roster
 from chatrix.server.server import Server
 from chatrix.xmpp.element import Element
 from chatrix.xmpp.jid import JID
@@ -29,7 +30,7 @@ def items(query: Element | None) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 def pushed(stanzas: list[Stanza]) -> dict[str, tuple[str, tuple[str, ...]]]:
     """The same of all pushes among these."""
-    found = {}
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for stanza in stanzas:
         query = stanza.child(NS_ROSTER, "query")
         if query is not None and stanza.type == "set":
@@ -132,7 +133,7 @@ class Groups(TestCase):
         await self.refresh()
         self.assertEqual({ROMEO: ("none", ("Love",))}, pushed(juliet.got()))
 
-    def own(self, person: Person) -> object:
+    def own(self, person: Person) -> Roster:
         """The roster in memory."""
         roster = self.server.rosters.known(person.session.account)
         assert roster is not None
