@@ -43,7 +43,7 @@ from chatrix.store.accounts import AccountExists, NoSuchAccount
 from chatrix.store.announcements import MOTD, WELCOME, Announcement, Announcements
 from chatrix.store.blocking import Blocking as BlocklistStore
 from chatrix.store.blocking import Report, Reports, TooManyItems
-from chatrix.store.ids import Ids, microseconds
+from chatrix.store.ids import microseconds
 from chatrix.store.log_ins import LogIn, LogIns
 from chatrix.store.private_xml import PrivateXML, TooMuch
 from chatrix.store.shared_groups import GroupExists, NoSuchMember
@@ -80,7 +80,6 @@ __all__ = [
     "Form",
     "GroupExists",
     "Host",
-    "Ids",
     "InvalidJID",
     "InvalidPassword",
     "LogIn",

@@ -1,29 +1,12 @@
-"""XEP-0359: Unique and Stable Stanza IDs, version 0.7.0.
-
-Security: clients take the id `by` an account for its server's word. So all elements that claim to be by the account, or
-by its host, are removed from what the account sends and from what reaches it, wherever they stand and however the
-address is written; then ours is added.
-"""
+"""XEP-0359: Unique and Stable Stanza IDs, version 0.7.0; those that are forged are `forgery`'s business."""
 
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any
 
-from chatrix.api import (
-    JID,
-    Arriving,
-    Element,
-    Ids,
-    InvalidJID,
-    Module,
-    Sending,
-    Server,
-    Stage,
-    Stanza,
-    on,
-)
-from chatrix.xmpp.element import escape_attribute
+from chatrix.api import Arriving, Module, Server, Stage, on
 from chatrix.xmpp.keeping import is_archived
 from chatrix.xmpp.namespaces import NS_STANZA_ID
 
@@ -37,23 +20,25 @@ class StanzaIds:
     """Makes ids: the first half of one grows with time, the second nobody can guess."""
 
     def __init__(self) -> None:
-        self._ids = Ids()
-        self._tokens = ""
-        self._position = 0
+        self._last = 0
+        self._tokens: list[str] = []
 
     def next(self) -> str:
         """An id of 32 hexadecimal digits; as text, too, it comes after all that were made before."""
-        position = self._position
-        if position == len(self._tokens):
-            self._tokens = secrets.token_hex(TOKENS * DIGITS // 2)
-            position = 0
-        end = self._position = position + DIGITS
-        return f"{self._ids.next():016x}{self._tokens[position:end]}"
+        if not self._tokens:
+            digits = secrets.token_hex(TOKENS * DIGITS // 2)
+            self._tokens = [digits[start : start + DIGITS] for start in range(0, len(digits), DIGITS)]
+        now = time.time_ns() // 1000
+        if now <= self._last:
+            now = self._last + 1
+        self._last = now
+        return f"{now:016x}{self._tokens.pop()}"
 
 
 class StanzaId(Module):
-    """Give each message that is worth keeping an id by the account it arrives at, and believe nobody else's."""
+    """Give each message that is worth keeping an id by the account it arrives at."""
 
+    requires = ("forgery",)
     features = (NS_STANZA_ID,)
     account_features = (NS_STANZA_ID,)
 
@@ -61,37 +46,13 @@ class StanzaId(Module):
         super().__init__(server, options)
         self._ids = StanzaIds()
 
-    @on(Sending, Stage.STAMP, stanzas=("message",))
-    def strip(self, sending: Sending) -> None:
-        """Nobody speaks for his own server, either."""
-        stanza = sending.stanza
-        if STANZA_ID in stanza.children:
-            _strip(stanza, sending.session.account.jid)
-
     @on(Arriving, Stage.STAMP, stanzas=("message",))
     def stamp(self, arriving: Arriving) -> None:
-        """Section 3: remove what claims to be ours, "even if they are not adding their own stanza ID"; add ours."""
+        """Add the id, which is the archive's, to what an archive keeps (section 3)."""
         stanza = arriving.stanza
-        account = arriving.account.jid
-        if STANZA_ID in stanza.children:
-            _strip(stanza, account)
         if is_archived(stanza):
             stanza_id = arriving.stanza_id = self._ids.next()
-            by = escape_attribute(str(account))
+            # No character that means something in XML is allowed in a bare JID (RFC 7622 section 3.3.1).
+            by = str(arriving.account.jid)
             element = f"<stanza-id xmlns='{NS_STANZA_ID}' by='{by}' id='{stanza_id}'/>"
             stanza.append(element.encode(), STANZA_ID)
-
-
-def _strip(stanza: Stanza, account: JID) -> None:
-    stanza.remove_children(lambda child: _claims(child, account))
-
-
-def _claims(child: Element, account: JID) -> bool:
-    """Whether a child is an id by the account or its host, in any spelling."""
-    if (child.namespace, child.name) != STANZA_ID:
-        return False
-    try:
-        by = JID.parse(child.get("by", ""))
-    except InvalidJID:
-        return False
-    return by.bare == account or (not by.local and by.domain == account.domain)

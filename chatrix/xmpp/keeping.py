@@ -47,12 +47,11 @@ def is_archived(message: Stanza) -> bool:
 
     Source: XEP-0313 section 5.1.1, XEP-0334 section 4, XEP-0359 section 3.
     """
-    if message.type in _NEVER:
+    if message.attributes.get("type") in _NEVER:
         return False
     children = message.children
-    if not _HINTS.isdisjoint(children):
-        if NO_STORE in children or NO_PERMANENT_STORE in children:
-            return False
-        if STORE in children:
-            return True
-    return says_something(message)
+    if _HINTS.isdisjoint(children):
+        return _BODY in children or says_something(message)
+    if NO_STORE in children or NO_PERMANENT_STORE in children:
+        return False
+    return STORE in children or says_something(message)

@@ -137,7 +137,7 @@ class Stanza:
         """Put a child before the end tag; `name` is that of a child in bytes, so that nobody needs to look for it."""
         raw = child if isinstance(child, bytes) else serialise(child)
         inner = self.inner
-        self.inner = b"%b%b%b" % (inner[: inner.rindex(b"<")], raw, self._end) if inner else raw + self._end
+        self.inner = inner[: inner.rindex(b"<")] + raw + self._end if inner else raw + self._end
         found = self._children
         self._children = (*found, name) if name is not None and found is not None else None
         self._tree = None

@@ -43,7 +43,7 @@ class Archive:
 class StanzaIdCase(TestCase):
     """Juliet writes to Romeo."""
 
-    async def begin(self, modules: str = "stanza_id roster presence offline") -> tuple[Server, Person, Person]:
+    async def begin(self, modules: str = "forgery stanza_id roster presence offline") -> tuple[Server, Person, Person]:
         """The server, Juliet and Romeo."""
         self.archive = Archive()
         server = await a_server(self, config_of(modules=modules), extra=self.archive)
@@ -115,7 +115,7 @@ class Stamping(StanzaIdCase):
 
     async def test_hostile_name(self) -> None:
         """An account's name that means something in XML is only a name."""
-        server = await a_server(self, config_of(modules="stanza_id"), accounts=("a`{}$b@example.com",))
+        server = await a_server(self, config_of(modules="forgery stanza_id"), accounts=("a`{}$b@example.com",))
         romeo = Person(server, "a`{}$b@example.com/r")
         juliet = Person(server, f"{JULIET}/balcony")
         await juliet.tell("<message to='a`{}$b@example.com/r'><body>b</body></message>")
