@@ -17,13 +17,14 @@ from tests.certificates import leaf
 from tests.running import ROOT, RunningServer, twistd_command
 
 WITHIN = 30
+MODULES = "disco roster presence subscription ping offline"
 
 
 class Refusing(SynchronousTestCase):
     """Whatever is wrong: exit status 1, a clear line on stderr, and nothing that listens."""
 
     def setUp(self) -> None:
-        self.server = RunningServer()
+        self.server = RunningServer(modules=MODULES)
         self.addCleanup(shutil.rmtree, self.server.folder, True)
         self.ini = self.server.ini
         self.state = self.server.folder / "var"
@@ -90,7 +91,7 @@ class Running(SynchronousTestCase):
     """A server that runs."""
 
     def setUp(self) -> None:
-        self.server = RunningServer(sections="[limits]\nroster items = 7\n")
+        self.server = RunningServer(modules=MODULES, sections="[limits]\nroster items = 7\n")
         self.server.start(self)
 
     def certificate(self) -> bytes:

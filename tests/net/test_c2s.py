@@ -174,7 +174,7 @@ class Opening(C2SCase):
 
     async def test_features(self) -> None:
         """Each stream offers what can come next, in the recommended order (XEP-0170), and tells its limits."""
-        await self.begin()
+        await self.begin(config_of(modules="roster presence subscription", hosts=HOSTS))
         client = self.connect()
         features = await open_stream(client)
         self.assertEqual(["starttls", "limits"], names(features))
