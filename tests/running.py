@@ -181,7 +181,7 @@ class RunningServer:
             f"c2s = tcp:{self.port}:interface=127.0.0.1",
             f"c2s tls = tcp:{self.tls_port}:interface=127.0.0.1",
             options,
-            *(f"\n[host {host}]\ncertificate = {pem}" for host in hosts),
+            *(f"\n[host {host}]\ncertificate = {pem}\nadmins = admin@{host}" for host in hosts),
             sections,
         ]
         self.ini.write_text("\n".join(lines) + "\n")

@@ -156,7 +156,7 @@ class _Loading:
         if section.kind in _NOT_YET:
             self._complain(section.line, f"{section.title}: {section.kind}s are not supported by this version")
             return
-        if section.kind == "tier" and (section.name == NO_TIER or len(section.name.split()) > 1):
+        if section.kind == "tier" and section.name == NO_TIER:
             self._complain(section.line, f"{quoted(section.name)} cannot be the name of a tier")
             return
         name = self._domain(section) if section.kind == "host" else section.name

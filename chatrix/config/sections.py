@@ -93,6 +93,10 @@ class ChatrixOptions:
             "private",
             "caps",
             "contact",
+            "commands",
+            "announcements",
+            "admin",
+            "shared_roster",
         ),
         doc="What the server can do, a word for each. Within a stage of a walk, modules act in this order. "
         "A dotted name is an import path to a module of somebody else.",

@@ -18,7 +18,7 @@ from chatrix.testing.pipe import Here, join
 
 MODULES = (
     "blocking forgery stanza_id disco roster presence subscription ping version time last offline vcard private caps "
-    "contact"
+    "contact commands announcements admin shared_roster"
 )
 """What the transcripts need, as in etc/chatrix.ini."""
 
@@ -35,6 +35,7 @@ c2s tls = tcp:{tls_port}
 
 [host {domain}]
 certificate = host.pem
+admins = admin@{domain}
 {sections}
 """
 
