@@ -18,5 +18,5 @@ class TierOptions:
     )
     roster_items: int | None = option(None, doc="Contacts in one roster.", minimum=1, restart=False)
     storage: Size | None = option(
-        None, doc="What the clients of one account keep on the server: vCard, private XML.", minimum=KIB, restart=False
+        None, doc="What the clients of one account keep in private XML.", minimum=KIB, restart=False
     )

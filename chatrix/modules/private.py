@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from chatrix.api import (
     IQ,
+    JID,
     Element,
     Module,
     NoSuchAccount,
@@ -70,9 +71,10 @@ class Private(Module):
             namespace: b"".join(serialise(each) for each in found)
             for namespace, found in _by_namespace(request).items()
         }
-        size, namespaces = self.settings.size, self.settings.namespaces
+        account = _account(request)
+        size, namespaces = self.server.tiers.storage(JID.parse(account), self.settings.size), self.settings.namespaces
         try:
-            await self._store.save(_account(request), elements, size, namespaces)
+            await self._store.save(account, elements, size.most, namespaces)
         except TooMuch:
             limits = f"private XML may have {size} octets in {namespaces} namespaces in all"
             raise StanzaError("modify", "policy-violation", limits) from None

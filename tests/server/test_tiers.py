@@ -4,7 +4,7 @@ from twisted.trial.unittest import TestCase
 
 from chatrix.server.tiers import Limit
 from chatrix.xmpp.jid import JID
-from tests.inmemory import Person, a_server, config_of, outline, quiet
+from tests.inmemory import MODULES, Person, a_server, config_of, outline, quiet
 
 JULIET, ROMEO = JID.parse("juliet@example.com"), JID.parse("romeo@example.com")
 SPONSOR = "[tier sponsor]\nsessions = 3\nroster items = 2\noffline messages = 1\nstorage = 1 MiB\n[tier plain]\n"
@@ -72,3 +72,18 @@ class Tiers(TestCase):
             for error in errors:
                 if error.name == "iq":
                     self.assertIn(f"a roster has at most {most} contacts".encode(), error.to_bytes())
+
+    async def test_storage(self) -> None:
+        """Whoever keeps too much is told how much he may, and whose limit that is."""
+        server = await a_server(self, config_of(MODULES, more="[tier small]\nstorage = 1 KiB\n"))
+        await server.tiers.store.set(str(JULIET), "small")
+        await server.tiers.load()
+        data = "x" * 2000
+        for account, limit in ((JULIET, b"may have 1024 (tier small) octets"), (ROMEO, None)):
+            person = Person(server, f"{account}/a")
+            await person.tell(
+                f"<iq type='set' id='s'><query xmlns='jabber:iq:private'><n xmlns='urn:n'>{data}</n></query></iq>"
+            )
+            (answer,) = [each for each in person.got() if each.name == "iq"]
+            self.assertEqual("result" if limit is None else "error", answer.type)
+            self.assertIn(limit or b"", answer.to_bytes())
