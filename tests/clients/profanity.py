@@ -5,15 +5,14 @@ It needs the programs `profanity` and `tmux`. `python -m tests.clients.profanity
 """
 
 import asyncio
-import os
-import subprocess
 import tempfile
 from argparse import Namespace
 from pathlib import Path
 
 from OpenSSL import crypto
 
-from tests.clients.person import WITHIN, Person, arguments
+from tests.clients.person import Person, arguments
+from tests.clients.screen import Screen, worked
 
 _SETTINGS = """
 [ui]
@@ -24,58 +23,14 @@ chlog=false
 """
 
 
-class Screen:
-    """A program in a terminal: type into it, and look at it."""
-
-    def __init__(self, folder: Path, command: str) -> None:
-        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
-        environment = {
-            **os.environ,
-            "LANG": "C.UTF-8",
-            "LC_ALL": "C.UTF-8",
-            "TERM": "screen-256color",
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "XDG_DATA_HOME": str(folder / "data"),
-        }
-        settings = folder / "config" / "profanity" / "profrc"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(_SETTINGS)
-        (folder / "data" / "profanity").mkdir(parents=True)
-        start = [*self._tmux, "new-session", "-d", "-x", "150", "-y", "50", command]
-        subprocess.run(start, env=environment, check=True)
-
-    def type(self, line: str) -> None:
-        """Type a line and press Enter."""
-        subprocess.run([*self._tmux, "send-keys", "-l", "--", line], check=True)
-        subprocess.run([*self._tmux, "send-keys", "Enter"], check=True)
-
-    def look(self) -> str:
-        """Return what is on the screen."""
-        capture = [*self._tmux, "capture-pane", "-p"]
-        return subprocess.run(capture, check=False, text=True, stdout=subprocess.PIPE).stdout
-
-    async def shows(self, text: str) -> None:
-        """Wait until a text is on the screen. Raises: TimeoutError."""
-        try:
-            async with asyncio.timeout(WITHIN):
-                while text not in self.look():
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            raise TimeoutError(f"the screen never showed {text!r}:\n{self.look().rstrip()}") from None
-
-    def close(self) -> None:
-        """End the program, whatever it does."""
-        subprocess.run([*self._tmux, "kill-server"], check=False, stderr=subprocess.DEVNULL)
-
-
-def worked(what: str) -> None:
-    print(what, flush=True)  # noqa: T201 - the script's output is its result
-
-
 async def talk(options: Namespace, folder: Path) -> None:
     romeo_jid, juliet_jid = f"romeo@{options.domain}", f"juliet@{options.domain}"
     juliet = Person(f"{juliet_jid}/balcony", options)
     await juliet.log_in()
+    settings = folder / "config" / "profanity" / "profrc"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(_SETTINGS)
+    (folder / "data" / "profanity").mkdir(parents=True)
     screen = Screen(folder, "profanity --log DEBUG")
     try:
         await converse(screen, juliet, romeo_jid, juliet_jid, options, trusted(folder, Path(options.authority)))

@@ -1,0 +1,45 @@
+"""Another two clients on `twistd chatrix`: poezio, typed into in tmux, and slixmpp."""
+
+import shutil
+
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SkipTest, TestCase
+
+from tests.postgres import cluster
+from tests.running import RunningServer, Script
+
+MECHANISMS = "mechanisms = SCRAM-SHA-256 SCRAM-SHA-1"
+"""Without -PLUS: offered that, Debian 12's slixmpp (1.8.3) binds to `tls-unique`, which TLS 1.3 does not have, and gives
+up."""
+STEPS = ["log in", "contacts", "chat", "presence", "removal"]
+
+
+class Poezio(TestCase):
+    """The whole conversation of tests/clients/poezio.py."""
+
+    timeout = 180
+
+    def setUp(self) -> None:
+        for program in ("poezio", "tmux"):
+            if shutil.which(program) is None:
+                raise SkipTest(f"{program.upper()} IS MISSING, A REAL CLIENT IS NOT TESTED: apt-get install {program}")
+
+    async def converse(self, database: str) -> None:
+        server = RunningServer(database=database, sections=MECHANISMS)
+        server.start(self)
+        await server.add_accounts("romeo@localhost", "juliet@localhost")
+        script = Script("tests.clients.poezio", "--port", str(server.port), "--authority", str(server.authority))
+        status, output = await deferToThread(script.run)
+        self.assertEqual(STEPS, output.split("\n")[: len(STEPS)], output)
+        self.assertEqual(0, status, output)
+
+    async def test_on_sqlite(self) -> None:
+        """Log in, add a contact, chat both ways, see each other's presence, remove the contact."""
+        await self.converse("sqlite:chatrix.sqlite")
+
+    async def test_on_postgresql(self) -> None:
+        """The same with the state in PostgreSQL."""
+        postgresql = cluster()
+        url = postgresql.new_database()
+        self.addCleanup(postgresql.drop, url)
+        await self.converse(url)
