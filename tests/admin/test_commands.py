@@ -150,6 +150,33 @@ class Commands(TestCase):
         """Without the module that has them, groups are nobody's business."""
         await self.commands["groups changed"]()
 
+    async def test_groups_with_their_module(self) -> None:
+        """Members that are connected are told of a group that was changed in the database."""
+        certificate = leaf("localhost")
+        folder = Path(self.mktemp())
+        host = MemoryHost("localhost", certificate.pem, certificate.authority_pem, folder, reactor)
+        await host.start()
+        try:
+            for name in ("juliet", "romeo"):
+                await host.add_account(f"{name}@localhost", "secret")
+            client = Client("juliet", "juliet@localhost/a", "secret", reactor)
+            await host.connect(client)
+            await log_in(client)
+            client.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>")
+            await client.next()
+            assert host.worker.server is not None
+            store = host.worker.server.rosters.shared.store
+            await store.add("localhost", "Verona")
+            for name in ("juliet", "romeo"):
+                await store.join("localhost", "Verona", f"{name}@localhost")
+            await commands(host.worker)["groups changed"]()
+            push = await client.next()
+            (item,) = push.iter("{jabber:iq:roster}item")
+            self.assertEqual((item.get("jid"), item.get("subscription")), ("romeo@localhost", "both"))
+            await client.close()
+        finally:
+            await host.stop()
+
     async def test_nobody_there(self) -> None:
         """An account without sessions, and what is no account or no change."""
         self.assertEqual(await self.commands["account changed"](account="juliet@localhost", change="password"), 0)
