@@ -9,8 +9,8 @@ from tests.postgres import cluster
 from tests.running import RunningServer, Script
 
 MECHANISMS = "mechanisms = SCRAM-SHA-256 SCRAM-SHA-1"
-"""Without -PLUS: offered that, Debian 12's slixmpp (1.8.3) binds to `tls-unique`, which TLS 1.3 does not have, and gives
-up."""
+"""Without -PLUS: offered that, Debian 12's slixmpp (1.8.3) binds to `tls-unique`, which TLS 1.3 does not have, and then
+gives up."""
 STEPS = ["log in", "contacts", "chat", "presence", "removal"]
 
 

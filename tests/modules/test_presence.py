@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
@@ -11,6 +12,7 @@ from chatrix.modules import presence
 from chatrix.server.server import Server
 from chatrix.store.database import DatabaseError
 from chatrix.store.roster import RosterItem
+from chatrix.xmpp.errors import StreamError
 from chatrix.xmpp.jid import JID
 from tests.inmemory import Elsewhere, Person, a_server, config_of, outline, quiet, stanza
 
@@ -106,6 +108,50 @@ class Broadcasts(PresenceCase):
             elsewhere.got(),
         )
         self.assertEqual([("presence", "unavailable", f"{JULIET}/b", JULIET)], [outline(one) for one in second.got()])
+
+    async def test_every_end(self) -> None:
+        """Whatever ends a session, its contacts see it: conflict, a new password, deletion, the end of the server."""
+
+        async def delete() -> None:
+            await server.accounts.store.delete("juliet", "example.com")
+            server.account_deleted(JID.parse(JULIET))
+
+        server, elsewhere = await self.begin()
+        ends: tuple[Callable[[], Any], ...] = (
+            lambda: Person(server, f"{JULIET}/b"),
+            lambda: server.end_sessions(JID.parse(JULIET), StreamError("not-authorized")),
+            lambda: server.close_all(StreamError("system-shutdown")),
+            delete,
+        )
+        for end in ends:
+            juliet = Person(server, f"{JULIET}/b")
+            await juliet.comes_online()
+            await juliet.tell("<presence to='room@else.where/me'/>")
+            elsewhere.took.clear()
+            ended = end()
+            if ended is not None and not isinstance(ended, Person):
+                await ended
+            await quiet()
+            gone = [
+                ("unavailable", f"{JULIET}/b", "from@else.where"),
+                ("unavailable", f"{JULIET}/b", "room@else.where/me"),
+            ]
+            self.assertEqual(gone, [each for each in elsewhere.got() if each[0] == "unavailable"])
+
+    async def test_cancelled(self) -> None:
+        """A contact whose subscription is cancelled is told the end once, also when it got directed presence."""
+        server, elsewhere = await self.begin()
+        juliet = Person(server, f"{JULIET}/b")
+        await juliet.comes_online()
+        await juliet.tell("<presence to='from@else.where/x'/>")
+        elsewhere.took.clear()
+        await juliet.tell("<presence type='unsubscribed' to='from@else.where'/>")
+        juliet.leaves()
+        await quiet()
+        self.assertEqual(
+            [("unavailable", f"{JULIET}/b", "from@else.where"), ("unsubscribed", JULIET, "from@else.where")],
+            elsewhere.got(),
+        )
 
     async def test_never_available(self) -> None:
         """A session that never was available ends without a word."""
@@ -290,12 +336,15 @@ class Screening(PresenceCase):
             ("to@else.where/x", False),
             ("stranger@else.where/x", False),
             ("else.where", True),
+            ("example.com", True),
+            ("third.domain", False),
         ):
             elsewhere.got()
             await elsewhere.says(get.format(who))
             with self.subTest(who=who):
                 self.assertEqual(passes, bool(juliet.got()))
-                self.assertEqual([] if passes else [("error", f"{JULIET}/b", who)], elsewhere.got())
+                expected = [] if passes or not who.endswith("else.where/x") else [("error", f"{JULIET}/b", who)]
+                self.assertEqual(expected, elsewhere.got())
         await second.tell(f"<iq type='get' id='1' to='{JULIET}/b'><q xmlns='urn:q'/></iq>")
         self.assertEqual(1, len(juliet.got()))
 

@@ -190,6 +190,16 @@ class Inbound(SubscriptionCase):
         await again.tell("<presence/>")
         self.assertEqual([], [each for each in again.got() if each.type == "subscribe"])
 
+    async def test_repeated(self) -> None:
+        """With a new session requests come and go again; with a new priority they do not."""
+        server, elsewhere = await self.begin()
+        await self.put(server, State.NONE_OUT_IN)
+        juliet = Person(server, FULL)
+        for priority in (-1, 1, 0):
+            await juliet.tell(f"<presence><priority>{priority}</priority></presence>")
+        self.assertEqual(1, len([each for each in juliet.got() if each.type == "subscribe"]))
+        self.assertEqual([("subscribe", JULIET, CONTACT)], [each for each in elsewhere.got() if each[0]])
+
     async def test_withdrawn(self) -> None:
         """A request that is withdrawn does not come again."""
         server, elsewhere = await self.begin()
@@ -223,6 +233,29 @@ class Inbound(SubscriptionCase):
         self.assertEqual((State.NONE, False), await self.state(server))
         await elsewhere.says(IN.format("subscribe"))
         self.assertIn("subscribe", [each.type for each in juliet.got()])
+
+    async def test_approval_stays(self) -> None:
+        """What the contact says, or answers to a probe, takes no approval back (section 4.3.2)."""
+        server, elsewhere = await self.begin()
+        await self.put(server, State.NONE_OUT, approved=True)
+        await elsewhere.says(IN.format("unsubscribed"))
+        self.assertEqual((State.NONE, True), await self.state(server))
+
+    async def test_probe_denies(self) -> None:
+        """Who asks after presence that he may not see is told so, which ends his request: it is forgotten here, too."""
+        server, elsewhere = await self.begin()
+        await self.put(server, State.TO_IN)
+        await elsewhere.says(IN.format("probe"))
+        self.assertEqual([("unsubscribed", JULIET, CONTACT)], elsewhere.got())
+        self.assertIs(State.TO, (await self.state(server))[0])
+
+    async def test_error(self) -> None:
+        """What became of a request, which came from the bare JID, reaches the available sessions."""
+        server, elsewhere = await self.begin()
+        juliet = await self.online(server, elsewhere)
+        gone = "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        await elsewhere.says(IN.format("error").replace("/>", f">{gone}</presence>"))
+        self.assertEqual([("presence", "error", CONTACT, "gone")], [outline(each) for each in juliet.got()])
 
     async def test_full_jid(self) -> None:
         """For a resource that is not there only a request is taken (section 8.5.3.2.2)."""
