@@ -20,7 +20,6 @@ from tests.modules.test_commands import ask, command_in, conditions, run, submis
 HOST, ELSEWHERE = "example.com", "else.where"
 JULIET, ROMEO, NURSE = (f"{name}@{HOST}" for name in ("juliet", "romeo", "nurse"))
 PARIS = f"paris@{ELSEWHERE}"
-ALL = f"{MODULES} commands announcements admin shared_roster"
 WORDS = """
     add-user delete-user disable-user reenable-user end-user-session change-user-password get-user-roster
     get-user-lastlogin user-stats get-registered-users-num get-disabled-users-num get-online-users-num
@@ -43,7 +42,7 @@ class Administration(TestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         """Only the admins are connected."""
         more = f"[host {ELSEWHERE}]\ncertificate = host.pem\nadmins = {PARIS}"
-        config = config_of(ALL, host=f"admins = {JULIET}", more=more)
+        config = config_of(MODULES, host=f"admins = {JULIET}", more=more)
         self.server: Server = await a_server(self, config, accounts=(JULIET, ROMEO, NURSE, PARIS))
         self.juliet, self.paris = Person(self.server, f"{JULIET}/a"), Person(self.server, f"{PARIS}/a")
 

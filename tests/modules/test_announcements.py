@@ -20,7 +20,7 @@ class Announcing(TestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]
         """Nothing was announced yet."""
-        self.server: Server = await a_server(self, config_of(f"{MODULES} commands announcements", **ADMIN))
+        self.server: Server = await a_server(self, config_of(MODULES, **ADMIN))
         self.juliet = await self.online(JULIET)
 
     async def online(self, account: str, resource: str = "a", presence: str = "<presence/>") -> Person:
@@ -134,7 +134,7 @@ class Announcing(TestCase):
     async def test_r10_forbidden(self) -> None:
         """No user announces anything: not of this host, not of another, not in another spelling."""
         other = "[host else.where]\ncertificate = host.pem\nadmins = juliet@else.where"
-        self.server.configure(config_of(f"{MODULES} commands announcements", **ADMIN, more=other))
+        self.server.configure(config_of(MODULES, **ADMIN, more=other))
         await self.server.accounts.store.create("juliet", "else.where", ())
         people = [await self.online(ROMEO), await self.online("juliet@else.where")]
         self.juliet.got()

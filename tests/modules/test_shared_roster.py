@@ -16,7 +16,6 @@ from tests.modules.test_commands import ask, command_in, conditions, run, submis
 
 HOST = "example.com"
 JULIET, ROMEO, NURSE = (f"{name}@{HOST}" for name in ("juliet", "romeo", "nurse"))
-GROUPS = f"{MODULES} commands shared_roster"
 
 
 def items(query: Element | None) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -48,7 +47,7 @@ class Groups(TestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]
         """Juliet is an admin; nobody is in a group."""
-        self.server: Server = await a_server(self, config_of(GROUPS, host=f"admins = {JULIET}"))
+        self.server: Server = await a_server(self, config_of(MODULES, host=f"admins = {JULIET}"))
         self.store = self.server.rosters.shared.store
 
     async def refresh(self) -> None:
