@@ -9,10 +9,12 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from chatrix.config.problems import ConfigError
 from chatrix.process.worker import CannotStart, Worker, load_config
+from chatrix.server.background import in_background
 from chatrix.store.database import DatabaseError, DatabaseTooNew
 from chatrix.testing.client import Client, error_condition, is_stream_error
 from chatrix.testing.host import MemoryHost
@@ -200,6 +202,28 @@ class Stopping(WorkerCase):
         connection.close()
         self.assertEqual(1, len(rows))
         self.assertIn(b"last words", rows[0][0])
+
+    async def test_waits(self) -> None:
+        """What runs in the background still has its database, and the end waits for it."""
+        host = await self.started()
+        server = host.worker.server
+        assert server is not None
+        gate: Deferred[None] = Deferred()
+        found: list[bool] = []
+
+        async def late() -> None:
+            await gate
+            found.append(await server.accounts.exists(JID.parse("juliet@localhost")))
+
+        in_background(late(), "asking late")
+        stopping = Deferred.fromCoroutine(host.stop())
+        for _ in range(20):
+            await deferLater(reactor, 0)
+        self.assertFalse(stopping.called)
+        gate.callback(None)
+        await stopping
+        self.assertEqual([False], found)
+        await self.nothing_runs(host.worker)
 
     async def test_twice(self) -> None:
         """Stopping twice does no harm."""
