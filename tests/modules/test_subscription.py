@@ -153,11 +153,19 @@ class Outbound(SubscriptionCase):
         self.assertEqual(1, len(elsewhere.got()))
 
     async def test_nobody_there(self) -> None:
-        """When the domain cannot be reached the client learns it."""
+        """When the domain cannot be reached the session that asked learns it, and no other."""
         server, elsewhere = await self.begin()
         juliet = await self.online(server, elsewhere)
+        second = Person(server, f"{JULIET}/second")
+        await second.comes_online()
+        juliet.got()
         await juliet.tell("<presence type='subscribe' to='x@third.domain'/>")
-        self.assertIn("remote-server-not-found", [outline(each)[-1] for each in juliet.got()])
+        errors = [each for each in juliet.got() if each.type == "error"]
+        self.assertEqual(["remote-server-not-found"], [outline(each)[-1] for each in errors])
+        self.assertEqual(
+            [("x@third.domain", FULL)], [(each.attributes["from"], each.attributes["to"]) for each in errors]
+        )
+        self.assertEqual([], [each for each in second.got() if each.type == "error"])
 
     async def test_database_gone(self) -> None:
         """What cannot be written is not routed, and the client learns it."""
