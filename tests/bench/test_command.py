@@ -105,7 +105,7 @@ class OptionTests(TestCase):
         """`--quick` sets all sizes, single options override it."""
         size = parse(["--quick", "--sessions", "50"]).size
         self.assertEqual((size.sessions, size.duration, size.runs), (50, QUICK.duration, QUICK.runs))
-        self.assertEqual(size.accounts, QUICK.logins)
+        self.assertEqual(size.accounts, 400)
 
     def test_choice(self) -> None:
         """Named servers and scenarios only, scenarios in the table's order."""
