@@ -13,7 +13,6 @@ STORE: Final = (NS_HINTS, "store")
 
 _BODY: Final = (None, "body")
 _PASSING: Final = frozenset({NS_CHATSTATES, NS_HINTS, NS_STANZA_ID, NS_DELAY})
-_HINTS: Final = frozenset({NO_STORE, NO_PERMANENT_STORE, STORE})
 _NEVER: Final = frozenset({"groupchat", "headline", "error"})
 _THREAD: Final = (None, "thread")
 
@@ -49,9 +48,11 @@ def is_archived(message: Stanza) -> bool:
     """
     if message.attributes.get("type") in _NEVER:
         return False
+    inner = message.inner
+    if b"<body" in inner and b"-store" not in inner:
+        # Nearly all: a body, or something with a body in it, and no hint against it. The rest is worth a closer look.
+        return True
     children = message.children
-    if _HINTS.isdisjoint(children):
-        return _BODY in children or says_something(message)
     if NO_STORE in children or NO_PERMANENT_STORE in children:
         return False
     return STORE in children or says_something(message)
