@@ -32,7 +32,7 @@ PERMITTED: dict[tuple[str, str], str] = {
     ("chatrix/xmpp/common_path.py", "unbounded_caches"): "as many entries as there are orders of six names",
     ("chatrix/xmpp/jid.py", "unbounded_caches"): "two generations, each dropped whole when it has _CACHE_ENTRIES",
     ("chatrix/xmpp/slice_parser.py", "unbounded_caches"): "one parser for each of the roots in _POOLED",
-    ("chatrix/xmpp/stanza.py", "unbounded_caches"): "forgotten as a whole when it has _KNOWN_TAGS entries",
+    ("chatrix/xmpp/tags.py", "unbounded_caches"): "forgotten as a whole when it has _KNOWN_TAGS entries",
     ("chatrix/xmpp/stream_header.py", "unbounded_caches"): "by our own content namespaces, three",
 }
 """(file, lint) -> why this file may. Empty is best."""

@@ -42,7 +42,6 @@ class Framer:
     __slots__ = (
         "_careful_only",
         "_closed",
-        "_content",
         "_header",
         "_slice",
         "_surroundings",
@@ -57,7 +56,6 @@ class Framer:
         """Replace it after log-in; an element that has begun to arrive keeps the old ones."""
         self.whitespace = 0
         """Bytes of white space between elements so far: keep-alives."""
-        self._content = content_namespace.encode()
         self._careful_only = _careful_only
         self._closed = False
         self._slice: Slice | None = None
@@ -111,7 +109,7 @@ class Framer:
                 continue
             if common:
                 found: tuple[Frame, int] | None
-                found = whole_stanza(data, position, self.content_namespace, self._content, self.limits)
+                found = whole_stanza(data, position, self.content_namespace, self.limits)
                 if found is None:
                     found = whole_leaf(data, position, self.limits)
                 if found is not None:

@@ -13,15 +13,9 @@ from chatrix.xmpp.element import Element, parse, serialise, serialise_children, 
 from chatrix.xmpp.errors import StanzaError
 from chatrix.xmpp.jid import JID, InvalidJID
 from chatrix.xmpp.namespaces import NS_XML
-
-QualifiedName = tuple[str | None, str]
-"""Namespace (None for the content namespace) and local name."""
+from chatrix.xmpp.tags import QualifiedName, children_of
 
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-
-_TAG: Final = re.compile(rb"[^>\"']*+(?:(?:\"[^\"]*+\"|'[^']*+')[^>\"']*+)*+")
-_TAG_NAME: Final = re.compile(rb"[^\s/>]+")
-_XMLNS: Final = re.compile(rb"\s(xmlns(?::[^\s=]+)?|[^\s=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 
 
 class Stanza:
@@ -112,8 +106,12 @@ class Stanza:
         """The qualified names of the child elements, in order."""
         found = self._children
         if found is None:
-            found = self._children = _children_of(self.inner) if self.inner else ()
+            found = self._children = children_of(self.inner) if self.inner else ()
         return found
+
+    def keep_children(self, children: tuple[QualifiedName, ...]) -> None:
+        """Take the names of the child elements from the framer, which had to look at them."""
+        self._children = children
 
     @property
     def tree(self) -> Element:
@@ -314,59 +312,3 @@ def _address(text: str) -> JID:
 def _clean(value: str) -> str:
     """What is no XML character would end the stream of whoever receives it."""
     return _NOT_XML.sub("\ufffd", value)
-
-
-def _children_of(inner: bytes) -> tuple[QualifiedName, ...]:
-    found: list[QualifiedName] = []
-    depth = 0
-    # Every '<' begins a tag: text and attribute values cannot hold one, and there is no CDATA.
-    tags = inner.split(b"<")
-    del tags[0]
-    for tag in tags:
-        if tag[0] == 0x2F:
-            depth -= 1
-            continue
-        inside = tag.partition(b">")[0]
-        known = _known_tags.get(inside)
-        if known is None:
-            # There may be a '>' in an attribute value.
-            known = _read_tag(_TAG.match(tag)[0])  # type: ignore[index]
-        if depth == 0:
-            found.append(known[0])
-        depth += known[1]
-    return tuple(found)
-
-
-_KNOWN_TAGS: Final = 4096
-_KNOWN_TAG_LENGTH: Final = 128
-_known_tags: dict[bytes, tuple[QualifiedName, bool]] = {}
-"""What a start tag says: its name, and whether it opens. Forgotten as a whole when full."""
-
-
-def _read_tag(tag: bytes) -> tuple[QualifiedName, bool]:
-    name = _TAG_NAME.match(tag)
-    assert name is not None
-    known = _qualified(name[0], tag), not tag.endswith(b"/")
-    if len(tag) <= _KNOWN_TAG_LENGTH:
-        if len(_known_tags) >= _KNOWN_TAGS:
-            _known_tags.clear()
-        _known_tags[tag] = known
-    return known
-
-
-def _qualified(name: bytes, declarations: bytes) -> QualifiedName:
-    prefix, colon, local = name.rpartition(b":")
-    if b"xmlns" not in declarations:
-        return None, local.decode()
-    wanted = b"xmlns:" + prefix if colon else b"xmlns"
-    for attribute, double, single in _XMLNS.findall(declarations):
-        if attribute == wanted:
-            return _unescaped(double or single) or None, local.decode()
-    return None, local.decode()
-
-
-def _unescaped(value: bytes) -> str:
-    if b"&" not in value:
-        return value.decode()
-    quoted = value.replace(b"'", b"&apos;")
-    return parse(b"<_ _='" + quoted + b"'/>").get("_", "")
