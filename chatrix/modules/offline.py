@@ -121,6 +121,7 @@ class Offline(Module):
         """Write what waits to a session; one at a time, or a message would come twice."""
         held: Held = session.state(Offline) or Held()
         held.deliveries += 1
+        session.watched += 1
         session.keep(Offline, held)
         account = session.account
         turn: DeferredLock = account.state(Offline) or DeferredLock()
@@ -134,6 +135,7 @@ class Offline(Module):
                 if not turn.locked:
                     account.keep(Offline, None)
         finally:
+            session.watched -= 1
             held.deliveries -= 1
             if not held.deliveries:
                 session.keep(Offline, None)

@@ -62,7 +62,11 @@ class Undelivered:
 
 @dataclass(slots=True)
 class Writing:
-    """One session is about to write a stanza to its stream; HOLD keeps it back."""
+    """One session is about to write a stanza to its stream; HOLD keeps it back.
+
+    Only for sessions that some module watches: it adds one to `session.watched`, and takes it back when it has seen
+    enough. Most sessions are not watched most of the time, and what is written to them does not pay for those that are.
+    """
 
     goes_on: ClassVar[bool] = True
     stanza: Stanza

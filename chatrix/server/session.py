@@ -59,7 +59,7 @@ class Session:
 
     __slots__ = (
         "_full", "_router", "_state", "_waiting", "_waiting_count",
-        "account", "directed", "interested", "jid", "presence", "priority", "stream",
+        "account", "directed", "interested", "jid", "presence", "priority", "stream", "watched",
     )  # fmt: skip
 
     def __init__(self, jid: JID, account: Account, stream: Stream, router: Router) -> None:
@@ -71,6 +71,8 @@ class Session:
         "The last available presence without `to`; None while the session is not an available resource."
         self.priority = 0
         "Of that presence."
+        self.watched = 0
+        "How many modules want to see what is written to this session now: for the others there is no `Writing`."
         self.interested = False
         "Whether the client asked for its roster (RFC 6121 section 2.2)."
         self.directed: dict[str, JID] | None = None
@@ -170,10 +172,9 @@ class Session:
 
     def write(self, stanza: Stanza) -> None:
         """Write a stanza to the client, unless a module holds it or stops it."""
-        steps = self._router.writing[stanza.name]
-        if steps:
+        if self.watched:
             try:
-                verdict = walk(steps, Writing(stanza, self))
+                verdict = walk(self._router.writing[stanza.name], Writing(stanza, self))
             except StanzaError:
                 return
             if verdict is not None:

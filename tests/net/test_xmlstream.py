@@ -271,6 +271,7 @@ class Waiting(StreamCase):
         self.stream.pause(BUSY)
         self.stream.pause(EAGER)
         self.stream.hold()
+        self.feed(b" ")
         for resume in (
             lambda: self.stream.resume(BUSY),
             lambda: self.stream.resume(BUSY),

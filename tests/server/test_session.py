@@ -214,6 +214,7 @@ class Write(SessionCase):
             hooks.add("test", lambda event, result=result: act(event, result), EventMark(Writing, None, ("message",)))
         hooks.settle()
         self.router.writing["message"] = hooks.steps(Writing)
+        self.session.watched = 1
         return seen
 
     def test_written(self) -> None:
@@ -231,6 +232,13 @@ class Write(SessionCase):
         self.assertEqual([], self.stream.written)
         self.session.write(stanza("<presence/>"))
         self.assertEqual([b"<presence/>"], self.stream.written)
+
+    def test_unwatched(self) -> None:
+        """What is written to a session that no module watches comes by none."""
+        seen = self.steps(Verdict.HOLD)
+        self.session.watched = 0
+        self.session.write(stanza("<message/>"))
+        self.assertEqual(([], [b"<message/>"]), (seen, self.stream.written))
 
     def test_broken(self) -> None:
         """A module that breaks keeps nothing from the client."""
