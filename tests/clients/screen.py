@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from tests.clients.person import WITHIN
@@ -48,8 +50,13 @@ class Screen:
             raise TimeoutError(f"the screen never showed {text!r}:\n{self.look().rstrip()}") from None
 
     def close(self) -> None:
-        """End the program, whatever it does."""
+        """End the program, whatever it does: poezio looks for a lost terminal for ever."""
+        panes = [*self._tmux, "list-panes", "-a", "-F", "#{pane_pid}"]
+        found = subprocess.run(panes, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         subprocess.run([*self._tmux, "kill-server"], check=False, stderr=subprocess.DEVNULL)
+        for group in found.stdout.split():
+            with suppress(ProcessLookupError):
+                os.killpg(int(group), signal.SIGKILL)
 
 
 def worked(what: str) -> None:
