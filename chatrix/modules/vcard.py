@@ -67,8 +67,9 @@ class VCard(Module):
             await self._store.delete(account)
             return
         vcard = serialise(payload)
-        if len(vcard) > self.settings.size:
-            limit = f"a vCard may have {self.settings.size} octets, this one has {len(vcard)}"
+        size = self.server.tiers.storage(sender, self.settings.size)
+        if len(vcard) > size.most:
+            limit = f"a vCard may have {size} octets, this one has {len(vcard)}"
             raise StanzaError("modify", "policy-violation", limit)
         try:
             await self._store.save(account, vcard)

@@ -92,6 +92,18 @@ class VCards(TestCase):
         self.assertIn("131072 octets", refusal.text or "")
         self.assertIn(b"<FN>J</FN>", (await self.ask(romeo, request(to=JULIET))).inner)
 
+    async def test_tier(self) -> None:
+        """Who has a tier may keep what the tier says, and learns of it when it is not enough."""
+        server, juliet, romeo = await self.begin("[tier sponsor]\nstorage = 200 KiB\n")
+        await server.tiers.store.set(JULIET, "sponsor")
+        await server.tiers.load()
+        inside = f"<DESC>{'x' * 150_000}</DESC>"
+        self.assertEqual("result", (await self.ask(juliet, request("set", inside=inside))).type)
+        self.assertEqual("error", (await self.ask(romeo, request("set", inside=inside))).type)
+        refusal = StanzaError.from_stanza(await self.ask(juliet, request("set", inside=inside + inside)))
+        self.assertIn("204800", refusal.text or "")
+        self.assertIn("sponsor", refusal.text or "")
+
     async def test_size(self) -> None:
         """The limit is the admin's, to the octet."""
         _, juliet, _ = await self.begin("[module vcard]\nsize = 1 KiB")
