@@ -13,6 +13,7 @@ STORE: Final = (NS_HINTS, "store")
 
 _BODY: Final = (None, "body")
 _PASSING: Final = frozenset({NS_CHATSTATES, NS_HINTS, NS_STANZA_ID, NS_DELAY})
+_HINTS: Final = frozenset({NO_STORE, NO_PERMANENT_STORE, STORE})
 _NEVER: Final = frozenset({"groupchat", "headline", "error"})
 _THREAD: Final = (None, "thread")
 
@@ -48,10 +49,8 @@ def is_archived(message: Stanza) -> bool:
     """
     if message.attributes.get("type") in _NEVER:
         return False
-    inner = message.inner
-    if b"<body" in inner and b"-store" not in inner:
-        # Nearly all: a body, or something with a body in it, and no hint against it. The rest is worth a closer look.
-        return True
+    if _HINTS.isdisjoint(message.children):
+        return says_something(message)
     children = message.children
     if NO_STORE in children or NO_PERMANENT_STORE in children:
         return False

@@ -96,7 +96,7 @@ def _read(raw: bytes) -> Tag:
     if b'"' not in inside and inside.count(b"'") % 2 == 0:
         # Often only an id is new: what stands before it is known.
         head = _HEAD.match(inside)
-        if head is not None and head.end() < len(inside) and b"xmlns" not in inside[head.end() :]:
+        if head is not None and head.end() + 1 < len(inside) and b"xmlns" not in inside[head.end() :]:
             known = _known.get(head[0]) or _keep(head[0])
             return known if inside[-1] != 0x2F else Tag(known.name, False, known.ordinary)
         return _keep(inside)
