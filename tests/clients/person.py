@@ -43,6 +43,7 @@ class Person(ClientXMPP):
         for number in ("0030", "0092", "0199", "0202", "0203"):
             self.register_plugin(f"xep_{number}")
         self.messages: list[Any] = []
+        self.errors: list[Any] = []
         self.requests: list[str] = []
         self.refused = ""
         self.here = False
@@ -50,6 +51,7 @@ class Person(ClientXMPP):
         self._news = asyncio.Event()
         self.add_event_handler("session_start", self._begin)
         self.add_event_handler("message", lambda message: self._keep(self.messages, message))
+        self.add_event_handler("message_error", lambda message: self._keep(self.errors, message))
         self.add_event_handler("presence_subscribe", lambda asked: self._keep(self.requests, asked["from"].bare))
         for name in ("failed_all_auth", "ssl_invalid_chain", "connection_failed", "stream_error"):
             self.add_event_handler(name, lambda _, name=name: self._refuse(name))
@@ -81,6 +83,13 @@ class Person(ClientXMPP):
         """Wait for the message with this body. Raises: TimeoutError."""
         await self.until(lambda: self.message(body), f"received {body!r}")
         return self.message(body)
+
+    async def in_vain(self, jid: str, body: str) -> str:
+        """Send a chat message that comes back; return why. Raises: TimeoutError."""
+        before = len(self.errors)
+        self.send_message(jid, body, mtype="chat")
+        await self.until(lambda: len(self.errors) > before, f"refused {body!r}")
+        return str(self.errors[-1]["error"]["condition"])
 
     def message(self, body: str) -> Any | None:
         """Return the message with this body, if it has come."""

@@ -1,4 +1,4 @@
-"""poezio in tmux as romeo, slixmpp as juliet: log in, become contacts, talk, tell what they do, part.
+"""poezio in tmux as romeo, slixmpp as juliet: log in, become contacts, talk, block, tell what they do, part.
 
 A script for test_poezio.py: prints a line for each thing that worked; when one does not, the screen and a traceback.
 It needs the programs `poezio` and `tmux`. `python -m tests.clients.poezio --help`
@@ -73,6 +73,18 @@ async def converse(screen: Screen, juliet: Person, romeo_jid: str, juliet_jid: s
     heard.reply("O Romeo, Romeo! wherefore art thou Romeo?").send()
     await screen.shows("wherefore art thou Romeo?")
     worked("chat")
+
+    await command(screen, f"block {juliet_jid}")
+    await juliet.until(lambda: not juliet.sees(romeo_jid), "saw the other one leave")
+    assert await juliet.in_vain(romeo_jid, "Wilt thou leave me so unsatisfied?") == "service-unavailable"
+    await command(screen, f"unblock {juliet_jid}")
+    await juliet.until(lambda: juliet.sees(romeo_jid), "saw the other one come back")
+    await command(screen, f"message {juliet_jid} What satisfaction canst thou have tonight?")
+    heard = await juliet.read("What satisfaction canst thou have tonight?")
+    heard.reply("Th' exchange of thy love's faithful vow").send()
+    await screen.shows("faithful vow")
+    assert "O Romeo, Romeo!" in screen.look() and "unsatisfied" not in screen.look(), screen.look()
+    worked("blocking")
 
     await command(screen, "status dnd Wooing Juliet")
     await juliet.until(lambda: "dnd" in shows(juliet, romeo_jid), "saw what the other one does")

@@ -1,4 +1,4 @@
-"""Profanity in tmux as romeo, slixmpp as juliet: log in, become contacts, talk, log off, read later what was said.
+"""Profanity in tmux as romeo, slixmpp as juliet: log in, become contacts, talk, block, log off, read later.
 
 A script for test_profanity.py: prints a line for each thing that worked; when one does not, the screen and a traceback.
 It needs the programs `profanity` and `tmux`. `python -m tests.clients.profanity --help`
@@ -75,6 +75,18 @@ async def converse(
     heard.reply("O Romeo, Romeo! wherefore art thou Romeo?").send()
     await screen.shows("wherefore art thou Romeo?")
     worked("chat")
+
+    screen.type(f"/blocked add {juliet_jid}")
+    await juliet.until(lambda: not juliet.sees(romeo_jid), "saw the other one leave")
+    assert await juliet.in_vain(romeo_jid, "Wilt thou leave me so unsatisfied?") == "service-unavailable"
+    screen.type(f"/blocked remove {juliet_jid}")
+    await juliet.until(lambda: juliet.sees(romeo_jid), "saw the other one come back")
+    screen.type(f"/msg {juliet_jid} What satisfaction canst thou have tonight?")
+    heard = await juliet.read("What satisfaction canst thou have tonight?")
+    heard.reply("Th' exchange of thy love's faithful vow").send()
+    await screen.shows("faithful vow")
+    assert "O Romeo, Romeo!" in screen.look() and "unsatisfied" not in screen.look(), screen.look()
+    worked("blocking")
 
     screen.type("/disconnect")
     await juliet.until(lambda: not juliet.sees(romeo_jid), "saw the other one leave")

@@ -11,7 +11,7 @@ from tests.running import RunningServer, Script
 MECHANISMS = "mechanisms = SCRAM-SHA-256 SCRAM-SHA-1"
 """Without -PLUS: offered that, Debian 12's slixmpp (1.8.3) binds to `tls-unique`, which TLS 1.3 does not have, and then
 gives up."""
-STEPS = ["log in", "contacts", "chat", "presence", "removal"]
+STEPS = ["log in", "contacts", "chat", "blocking", "presence", "removal"]
 
 
 class Poezio(TestCase):
@@ -34,7 +34,7 @@ class Poezio(TestCase):
         self.assertEqual(0, status, output)
 
     async def test_on_sqlite(self) -> None:
-        """Log in, add a contact, chat both ways, see each other's presence, remove the contact."""
+        """Log in, add a contact, chat both ways, block and unblock, see each other's presence, remove the contact."""
         await self.converse("sqlite:chatrix.sqlite")
 
     async def test_on_postgresql(self) -> None:

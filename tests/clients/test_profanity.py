@@ -8,7 +8,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from tests.postgres import cluster
 from tests.running import RunningServer, Script
 
-STEPS = ["unknown authority refused", "log in", "contacts", "chat", "offline"]
+STEPS = ["unknown authority refused", "log in", "contacts", "chat", "blocking", "offline"]
 
 
 class Profanity(TestCase):
@@ -31,7 +31,7 @@ class Profanity(TestCase):
         self.assertEqual(0, status, output)
 
     async def test_on_sqlite(self) -> None:
-        """Log in, add a contact, chat both ways, log off, receive an offline message at the next log-in."""
+        """Log in, add a contact, chat both ways, block, log off, receive an offline message at the next log-in."""
         await self.converse("sqlite:chatrix.sqlite")
 
     async def test_on_postgresql(self) -> None:
