@@ -194,6 +194,20 @@ class Removing(RosterCase):
                 self.assertEqual("result", result.type)
                 self.assertIs(State.NONE, roster.state(JID.parse(CONTACT)))
 
+    async def test_push_first(self) -> None:
+        """The clients see the contact go from the roster before they see it go offline."""
+        server, juliet = await self.begin()
+        romeo = Person(server, "romeo@example.com/orchard")
+        await romeo.comes_online()
+        await juliet.tell("<presence type='subscribe' to='romeo@example.com'/>")
+        await romeo.tell(f"<presence type='subscribed' to='{JULIET}'/>")
+        juliet.got()
+        await juliet.tell(put("<item jid='romeo@example.com' subscription='remove'/>"))
+        self.assertEqual(
+            [("iq", "set"), ("presence", "unavailable"), ("iq", "result")],
+            [(each.name, each.type) for each in juliet.got()],
+        )
+
 
 class Versions(RosterCase):
     """Section 2.6."""

@@ -198,6 +198,22 @@ class Inbound(SubscriptionCase):
         await again.tell("<presence/>")
         self.assertEqual([], [each for each in again.got() if each.type == "subscribe"])
 
+    async def test_kept_whole(self) -> None:
+        """It comes from the disk as it was sent: language, texts, and what other protocols put into it (XEP-0379)."""
+        inside = (
+            "<status>me</status><status xml:lang='cs'>já</status><nick xmlns='http://jabber.org/protocol/nick'>C</nick>"
+            "<preauth xmlns='urn:xmpp:pars:0' token='1tMFqYDdKhfe2pwp'/>"
+        )
+        server, elsewhere = await self.begin()
+        request = IN.format("subscribe").replace("/>", f" id='1' xml:lang='en'>{inside}</presence>")
+        await elsewhere.says(request)
+        await self.state(server)
+        juliet = Person(server, FULL)
+        await juliet.tell("<presence/>")
+        (kept,) = [each for each in juliet.got() if each.type == "subscribe"]
+        self.assertEqual(stanza(request).attributes, {**kept.attributes, "to": JULIET})
+        self.assertEqual(f"{inside}</presence>", kept.inner.decode())
+
     async def test_repeated(self) -> None:
         """With a new session requests come and go again; with a new priority they do not."""
         server, elsewhere = await self.begin()
