@@ -25,6 +25,8 @@ def run_in_own_group(command: list[str], terminal: int) -> int:
     if child == 0:
         os.setpgid(0, 0)
         os.tcsetpgrp(terminal, os.getpid())
+        # Whoever started us in the background had it ignored, and a server that inherits this cannot be ended.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         become(command)
     # A closed terminal hangs up; to the server alone that would mean "reload".
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from select import select
@@ -17,12 +18,20 @@ def on_terminal(command: list[str], folder: Path, wanted: bytes, act: Callable[[
     """
     child, terminal = pty.fork()
     if child == 0:
+        # As a shell leaves them; continuous integration may run the tests with some of them ignored.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         os.chdir(folder)
         os.execvp(command[0], command)
     try:
         printed = read_until(terminal, wanted)
         act(terminal, child)
         printed += read_until(terminal, None)
+    except BaseException:
+        # What does not end by itself must not keep the tests from ending.
+        for group in {os.tcgetpgrp(terminal), os.getpgid(child)}:
+            os.killpg(group, signal.SIGKILL)
+        raise
     finally:
         # Whatever still runs on it is hung up.
         os.close(terminal)
