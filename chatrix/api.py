@@ -44,7 +44,7 @@ from chatrix.store.announcements import MOTD, WELCOME, Announcement, Announcemen
 from chatrix.store.blocking import Blocking as BlocklistStore
 from chatrix.store.blocking import Report, Reports, TooManyItems
 from chatrix.store.ids import microseconds
-from chatrix.store.log_ins import LogIn, LogIns
+from chatrix.store.log_ins import LogIn
 from chatrix.store.private_xml import PrivateXML, TooMuch
 from chatrix.store.shared_groups import GroupExists, NoSuchMember
 from chatrix.store.vcards import VCards
@@ -83,7 +83,6 @@ __all__ = [
     "InvalidJID",
     "InvalidPassword",
     "LogIn",
-    "LogIns",
     "Message",
     "Module",
     "More",

@@ -19,7 +19,6 @@ from chatrix.api import (
     Execution,
     Form,
     InvalidPassword,
-    LogIns,
     Module,
     NoSuchAccount,
     Role,
@@ -118,7 +117,7 @@ class Admin(Module):
     def __init__(self, server: Server, options: None) -> None:
         super().__init__(server, options)
         self.accounts = server.accounts.store
-        self.log_ins = LogIns(server.database)
+        self.log_ins = server.log_ins
 
     # Accounts
 

@@ -10,6 +10,8 @@ import enum
 from collections.abc import Iterator
 from typing import Any
 
+from twisted.internet.task import LoopingCall
+
 from chatrix.api import (
     MOTD,
     WELCOME,
@@ -23,7 +25,6 @@ from chatrix.api import (
     Execution,
     Form,
     LogIn,
-    LogIns,
     Message,
     Module,
     Role,
@@ -36,6 +37,7 @@ from chatrix.api import (
     in_background,
     microseconds,
     on,
+    repeat,
 )
 from chatrix.xmpp.dataform import Field
 from chatrix.xmpp.namespaces import NS_ADMIN
@@ -62,6 +64,10 @@ SET_MOTD = _form(
 )
 
 
+SETTLE = 5
+"""Seconds between two times that log-ins are written down, as long as nobody is to be told anything."""
+
+
 class _Greeting(enum.Enum):
     """What is kept with a session in place of its log-in."""
 
@@ -77,19 +83,30 @@ class AnnouncementsModule(Module):
     def __init__(self, server: Server, options: None) -> None:
         super().__init__(server, options)
         self.store = Announcements(server.database)
-        self.log_ins = LogIns(server.database)
+        self.log_ins = server.log_ins
+        self._settling: LoopingCall | None = None
         self._texts: dict[tuple[str, str], Announcement] = {}
         "By host and kind: two for each host at most."
 
     async def start(self) -> None:
         """Read what there is to be said."""
         self._texts = {(each.host, each.kind): each for each in await self.store.all()}
+        self._settling = repeat(self.server.reactor, SETTLE, self.log_ins.settle, "recording log-ins")
+
+    async def stop(self) -> None:
+        """Record the last ones."""
+        if self._settling is not None:
+            self._settling.stop()
+        await self.log_ins.settle()
 
     # Log-ins
 
     @on(SessionBound)
     def note(self, fact: SessionBound) -> None:
-        """Note the log-in; what it tells is needed when the session becomes available."""
+        """Note the log-in; if there is something to tell, what it says is needed when the session becomes available."""
+        if not self._texts:
+            self.log_ins.note(str(fact.session.account.jid), microseconds())
+            return
         in_background(self._note(fact.session), "noting a log-in")
 
     async def _note(self, session: Session) -> None:

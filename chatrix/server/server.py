@@ -33,6 +33,7 @@ from chatrix.server.router import Router
 from chatrix.server.session import Session, Stream
 from chatrix.server.tiers import Tiers
 from chatrix.store.accounts import Accounts as AccountStore
+from chatrix.store.log_ins import LogIns
 from chatrix.store.offline import OfflineMessages
 from chatrix.xmpp.disco import Identity, info
 from chatrix.xmpp.element import Element
@@ -65,6 +66,7 @@ class Server:
         self.capabilities = Capabilities(self.requests)
         self.rosters = Rosters(database, self.directory)
         self.offline = OfflineMessages(database)
+        self.log_ins = LogIns(database)
         self.last_seen = LastSeen(database)
         self.tiers = Tiers(database)
         self.hooks = Hooks()

@@ -79,19 +79,38 @@ class LogIns:
 
     def __init__(self, database: IDatabase) -> None:
         self._database = database
+        self._noted: dict[str, int] = {}
+        "Account to its last log-in: those that `settle` will record."
         self._batch: Batch[dict[str, Any], LogIn | None] = Batch(self._flush, lambda row: len(row["account"]) + 8)
 
     async def record(self, account: str, at: int) -> LogIn | None:
         """The account logs in at this time; `first` equals it when it has never before. None: no such account."""
         return await self._batch.append({"account": account, "at": at})
 
+    def note(self, account: str, at: int) -> None:
+        """The same, when nobody waits for what it tells: written with the others by the next `settle`."""
+        self._noted[account] = at
+
+    async def settle(self) -> None:
+        """Record what was noted; called every few seconds, so that a crash forgets no more than those."""
+        noted, self._noted = self._noted, {}
+        if not noted:
+            return
+        try:
+            await self._flush([{"account": account, "at": at} for account, at in noted.items()])
+        except BaseException:
+            self._noted = noted | self._noted
+            raise
+
     async def of(self, account: str) -> LogIn | None:
         """None when the account has never logged in."""
+        await self.settle()
         row = await self._database.fetch_one(log_in_of, account=account)
         return LogIn(*row) if row else None
 
     async def heard(self, accounts: Iterable[str], motd: int) -> None:
         """These accounts were sent the message of the day with this id."""
+        await self.settle()
         rows = [{"of_account": account, "heard": motd} for account in accounts]
         if rows:
             await self._database.execute_many(heard_motd, rows)

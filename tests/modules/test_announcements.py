@@ -114,8 +114,10 @@ class Announcing(TestCase):
         await self.execute("set-motd", motd="Feast")
         module = self.server.module(AnnouncementsModule)
         assert module is not None
+        await module.stop()
         module._texts.clear()
         await module.start()
+        self.addCleanup(module.stop)
         self.assertEqual(["Feast"], (await self.online(ROMEO)).bodies())
 
     async def test_messages(self) -> None:

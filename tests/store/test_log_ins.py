@@ -1,5 +1,8 @@
 """First and last log-ins, on both engines."""
 
+from unittest.mock import patch
+
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from chatrix.store.accounts import Accounts
@@ -12,6 +15,17 @@ class LogInsBody(Body):
         await super().set_up()
         self.log_ins = LogIns(self.database)
         await self.create_juliet()
+
+    async def test_noted(self) -> None:
+        """What is only noted is there when somebody asks, and is noted still when the database could not be reached."""
+        self.log_ins.note(JULIET, 5)
+        self.log_ins.note(JULIET, 6)
+        self.log_ins.note("nobody@example.com", 6)
+        self.assertEqual(await self.log_ins.of(JULIET), LogIn(JULIET, 6, 6, 0))
+        self.log_ins.note(JULIET, 7)
+        with patch.object(self.log_ins, "_database", None):
+            await self.assertFailure(Deferred.fromCoroutine(self.log_ins.settle()), AttributeError)
+        self.assertEqual(await self.log_ins.of(JULIET), LogIn(JULIET, 6, 7, 0))
 
     async def test_record(self) -> None:
         """The first log-in is remembered, and the last one."""
