@@ -4,6 +4,7 @@ With CHATRIX_REQUIRE_ALL=1 a skipped test counts as failed. The last line of the
 """
 
 import os
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -51,6 +52,8 @@ class Counting(TreeReporter):
 
 def main(names: list[str]) -> int:
     """Run the named tests, return the exit status."""
+    # Whoever runs them in the background has it ignored, and so would the servers that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Trial looks tests up by name as the `trial` program does: a package means everything below it.
     suite = TestLoader().loadByNames(names or ["tests"], recurse=True)
     result = TrialRunner(Counting, tracebackFormat="default").run(suite)
