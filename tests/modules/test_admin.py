@@ -229,6 +229,7 @@ class Administration(TestCase):
         a, b, c = (Person(self.server, f"{ROMEO}/{resource}") for resource in "abc")
         await self.done("end-user-session", several("accountjids", f"{ROMEO}/b"))
         self.assertEqual([False, True, False], [person.stream.closed for person in (a, b, c)])
+        self.assertEqual("policy-violation", getattr(b.stream.error, "condition", None))
         await self.done("end-user-session", several("accountjids", ROMEO))
         self.assertEqual([True] * 3, [person.stream.closed for person in (a, b, c)])
         answer = await self.done("end-user-session", several("accountjids", ROMEO))
