@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 from chatrix.api import (
     MOTD,
@@ -41,6 +42,8 @@ from chatrix.api import (
 )
 from chatrix.xmpp.dataform import Field
 from chatrix.xmpp.namespaces import NS_ADMIN
+
+log = Logger(namespace="chatrix.announcements")
 
 NODE = f"{NS_ADMIN}#"
 SUBJECTS = {MOTD: "Message of the Day", WELCOME: "Welcome"}
@@ -184,6 +187,8 @@ class AnnouncementsModule(Module):
                 except StanzaError:
                     # Full, or blocked: the others are told all the same.
                     continue
+                except Exception:
+                    log.failure("one account could not be told an announcement")
             after = page[-1].localpart
 
     async def set_motd(self, host: str, text: str) -> None:

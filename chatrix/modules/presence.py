@@ -156,7 +156,7 @@ class PresenceModule(Module):
 
     # To an account of ours
 
-    @on(Arriving, Stage.SCREEN, stanzas=("presence",))
+    @on(Arriving, Stage.RECORD, stanzas=("presence",))
     def arrive(self, arriving: Arriving) -> object:
         """Answer probes; forget directed presence to those who leave."""
         presence = arriving.stanza

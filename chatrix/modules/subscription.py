@@ -10,6 +10,7 @@ from chatrix.api import (
     JID,
     Arriving,
     BecameAvailable,
+    Blocklist,
     Element,
     Module,
     Presence,
@@ -28,6 +29,9 @@ from chatrix.xmpp.element import parse
 from chatrix.xmpp.namespaces import NS_FEATURE_PRE_APPROVAL
 from chatrix.xmpp.stanza import from_tree
 from chatrix.xmpp.subscription import Change, State
+
+LONGEST_REQUEST = 4096
+"""Octets in a subscription request: a greeting, a name, a token."""
 
 
 class Subscription(Module):
@@ -110,6 +114,13 @@ class Subscription(Module):
 
     # To an account of ours
 
+    @on(Arriving, Stage.SCREEN, stanzas=("presence",))
+    def bound(self, arriving: Arriving) -> None:
+        """A request is kept whole, and all that wait are written at every log-in: so none is long (threat L6)."""
+        presence = arriving.stanza
+        if presence.type == "subscribe" and len(presence.inner) > LONGEST_REQUEST:
+            raise StanzaError("modify", "policy-violation", f"a request has at most {LONGEST_REQUEST} octets")
+
     @on(Arriving, Stage.RECORD, stanzas=("presence",))
     def arrive(self, arriving: Arriving) -> object:
         """Take the stanzas that manage subscriptions; they are delivered from here."""
@@ -173,8 +184,10 @@ class Subscription(Module):
         roster = await self.server.rosters.of(session.jid) if fact.first else None
         if roster is None:
             return
-        for raw in list(roster.requests.values()):
-            session.write(from_tree(parse(raw)))
+        blocklist: Blocklist | None = session.account.state(Blocklist)
+        for contact, raw in list(roster.requests.items()):
+            if blocklist is None or not blocklist.blocks(JID.parse(contact)):
+                session.write(from_tree(parse(raw)))
         for item in list(roster.items.values()):
             if item.ask and not self.server.directory.serves(JID.parse(item.jid).domain):
                 # Section 3.1.2: the first one may have been lost on its way, and nobody was told.

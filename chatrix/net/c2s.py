@@ -107,6 +107,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         self.session: Session | None = None
         self.most_unread: int = factory.server.limits.queue_size
         self._authentication: Authentication | None = None
+        self._named: JID | None = None
         self._offer: Offer | None = None
         self._elements = 0
         self._log_in_by = 0.0
@@ -205,6 +206,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
             self._pardon.cancel()
 
     def _end_session(self) -> None:
+        self._names(None)
         session, self.session = self.session, None
         if session is not None:
             self.server.end(session)
@@ -379,6 +381,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
                 while isinstance(step, NeedKeys | NeedPasswordCheck):
                     if isinstance(step, NeedKeys):
                         name = str(step.account)
+                        self._names(step.account)
                         keys = await self.server.accounts.keys(step.account, step.hashes)
                         step = authentication.keys_found(step, keys)
                     else:
@@ -400,6 +403,14 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
             stream.close(error)
         finally:
             stream.release()
+
+    def _names(self, account: JID | None) -> None:
+        """The stream logs in, or is logged in, as this account, and has no session yet; None: not any more."""
+        if self._named is not None:
+            self.server.not_logging_in(self._named, self.xmlstream)
+        self._named = account
+        if account is not None:
+            self.server.logging_in(account, self.xmlstream)
 
     async def _check_enabled(self, success: Success) -> None:
         """Only who has shown the right password learns that his account is disabled; he may try another one."""
@@ -453,6 +464,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         wanted = request.payload.text_of(NS_BIND, "resource")
         session = self.server.bind(self.account, wanted or "", self.xmlstream)
         self.session = session
+        self._names(None)
         result = Element(NS_BIND, "bind")
         result.add(NS_BIND, "jid", text=str(session.jid))
         stream = self.xmlstream

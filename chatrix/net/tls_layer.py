@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatrix.net.flush import Flusher
@@ -14,8 +13,6 @@ from chatrix.net.transport import CLOSED, OPEN, FlushedTransport
 
 RECORD = 1 << 14
 """Plaintext of one record at most (RFC 8446 section 5.1)."""
-
-log = Logger()
 
 
 class TLSLayer(FlushedTransport):
@@ -100,7 +97,6 @@ class TLSLayer(FlushedTransport):
     def _break_off(self, error: SSL.Error) -> None:
         """TLS cannot go on: send the alert, if OpenSSL has one, and close."""
         self.problem = error.with_traceback(None)
-        log.debug("TLS with {peer} broke off: {error!r}", peer=self.getPeer(), error=error)
         self._closing = CLOSED
         self._drop()
         self._send_waiting()

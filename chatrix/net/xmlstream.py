@@ -187,6 +187,7 @@ class XMPPStream(xmlstream.XmlStream):
     def start_tls(self, context: SSL.Context) -> TLSLayer:
         """Begin TLS as the server; everything received in the clear is forgotten (threat T1)."""
         self.restart()
+        self._held = None
         return start_tls(self, context)
 
     def restart(self) -> None:

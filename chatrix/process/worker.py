@@ -57,6 +57,7 @@ class Worker(Service):
 
     def __init__(self, config: Config, reactor: Any) -> None:
         self.config = config
+        self._started_with = config
         self.reactor = reactor
         self.certificates = Certificates(_sources(config))
         self.pulse = Pulse(reactor)
@@ -157,17 +158,21 @@ class Worker(Service):
             ConfigError: the ini is wrong, or a new host has no certificate, and everything stays as it was.
         """
         config = load_config(self.config.path)
-        lines = [str(change) for change in self.config.difference(config)]
+        changes = self.config.difference(config)
+        # What the process was not started with waits for a restart, whichever reload brought it.
+        waiting = [change for change in self._started_with.difference(config) if change.restart]
+        lines = [*dict.fromkeys(str(change) for change in [*changes, *waiting])]
         server = self.server
         if server is not None:
             removed = [domain for domain in server.hosts if domain not in config.hosts]
-            problems = self.certificates.reload(_sources(config))
-            fatal = [problem for problem in problems if problem.fatal]
+            # Tried on others first: a file that is gone could not be read again.
+            fatal = [problem for problem in Certificates(_sources(config)).reload() if problem.fatal]
+            fatal = [problem for problem in fatal if problem.host not in server.hosts]
             if fatal:
-                self.certificates.reload(_sources(self.config))
                 raise ConfigError(
                     [config.problem(f"host {problem.host}", "certificate", problem.text) for problem in fatal]
                 )
+            problems = self.certificates.reload(_sources(config))
             self.config = config
             server.configure(config)
             for domain in removed:

@@ -9,10 +9,10 @@ Source: RFC 6120 section 10, RFC 6121 section 8.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from chatrix.hooks import STANZAS, Hooks, Target, Verdict, walk
 from chatrix.server.background import in_background
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from chatrix.interfaces import IRoute
     from chatrix.server.account import Accounts
     from chatrix.server.session import Session
-
-log = Logger(namespace="chatrix.router")
 
 Done = Coroutine[Any, Any, None] | None
 
@@ -232,16 +230,13 @@ class Router:
         """
         try:
             result = self.route(stanza)
-        except StanzaError as error:
-            log.debug("own stanza to {to!r} was refused: {error}", to=stanza.attributes.get("to"), error=error)
+        except StanzaError:
             return None
         return None if result is None else in_background(self._finish(result), "routing a stanza of the server")
 
     async def _finish(self, result: Coroutine[Any, Any, None]) -> None:
-        try:
+        with suppress(StanzaError):
             await result
-        except StanzaError as error:
-            log.debug("own stanza was refused: {error}", error=error)
 
 
 def _check_taken(verdict: Verdict | None) -> None:

@@ -81,6 +81,8 @@ class Server:
         ):
             mark = IQMark(kind, payload, (Target.OWN_ACCOUNT, Target.HOST))
             self.router.iq_table.add("the server itself", answer, mark)
+        self._opening: dict[str, set[Stream]] = {}
+        "Streams that log in, by the account they name; as many as there are connections before log-in."
         self.connections = Connections(0, 0)
         self.failures = Failures(0, 0)
         self.hashing = DeferredSemaphore(max(1, len(os.sched_getaffinity(0)) - 1))
@@ -228,8 +230,21 @@ class Server:
         self.rosters.forget(jid)
         self.occurred(AccountDeleted(jid.bare))
 
+    def logging_in(self, jid: JID, stream: Stream) -> None:
+        """A stream names this account to log in; until it has a session, it ends with the account's sessions."""
+        self._opening.setdefault(str(jid.bare), set()).add(stream)
+
+    def not_logging_in(self, jid: JID, stream: Stream) -> None:
+        """A stream has a session now, is gone, or names another account."""
+        streams = self._opening.get(str(jid.bare), set())
+        streams.discard(stream)
+        if not streams:
+            self._opening.pop(str(jid.bare), None)
+
     def end_sessions(self, jid: JID, error: StreamError) -> None:
-        """Close all sessions of an account."""
+        """Close all sessions of an account, and what is about to become one."""
+        for stream in list(self._opening.get(str(jid.bare), ())):
+            stream.close(error)
         account = self.directory.account(jid)
         if account is not None:
             _close(account, error)

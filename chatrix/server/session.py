@@ -109,9 +109,7 @@ class Session:
             queue = self._waiting.get(_recipient(attributes))
             if queue is not None:
                 queue.append(stanza)
-                self._waiting_count += 1
-                if self._waiting_count == MOST_WAITING:
-                    self.stream.pause()
+                self._more_waits()
                 return
         try:
             result = self._router.sent(stanza, self)
@@ -134,6 +132,7 @@ class Session:
             self._waiting = {}
         key = _recipient(stanza.attributes)
         self._waiting[key] = deque()
+        self._more_waits()
         in_background(self._work_off(result, stanza, key), "working off a session's stanzas")
 
     async def _work_off(self, result: Awaitable[None] | None, stanza: Stanza, key: str) -> None:
@@ -147,9 +146,7 @@ class Session:
             result = None
             while queue and result is None:
                 stanza = queue.popleft()
-                self._waiting_count -= 1
-                if self._waiting_count == FEW_WAITING:
-                    self.stream.resume()
+                self._less_waits()
                 if self._ended and (stanza.type == "get" or (stanza.name == "presence" and not stanza.type)):
                     # Nobody waits for the answer, nobody is available; another session may have the JID by now.
                     continue
@@ -158,6 +155,18 @@ class Session:
                 except Exception as error:
                     self._refuse(stanza, error)
         del self._waiting[key]
+        self._less_waits()
+
+    def _more_waits(self) -> None:
+        """One more stanza waits: for a module, or for another one to the same recipient."""
+        self._waiting_count += 1
+        if self._waiting_count == MOST_WAITING:
+            self.stream.pause()
+
+    def _less_waits(self) -> None:
+        self._waiting_count -= 1
+        if self._waiting_count == FEW_WAITING:
+            self.stream.resume()
 
     @property
     def _ended(self) -> bool:
@@ -184,4 +193,8 @@ class Session:
 
 def _recipient(attributes: dict[str, str]) -> str:
     """For whom the order is kept: a bare JID and its full JIDs are one recipient (RFC 6120 section 10.1)."""
-    return attributes.get("to", "").partition("/")[0]
+    bare = attributes.get("to", "").partition("/")[0]
+    try:
+        return str(JID.parse(bare)) if bare else ""
+    except InvalidJID:
+        return bare

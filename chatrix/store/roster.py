@@ -12,7 +12,7 @@ from chatrix.store.statements import SERVER, Dialect, key, sa, statement
 
 KEPT_CHANGES = 1000
 """A removed item is remembered for so many changes of its roster."""
-REQUESTS = 1000
+REQUESTS = 500
 """Strangers may leave so many requests with one account."""
 
 VERSION = "version"

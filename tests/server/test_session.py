@@ -181,12 +181,12 @@ class Order(SessionCase):
             if count == MOST_WAITING // 2:
                 self.send("b", "b@example.com")
                 self.send("b2", "b@example.com")
-            if count == MOST_WAITING - 2:
+            if count == MOST_WAITING - 4:
                 self.assertFalse(self.stream.paused)
         self.assertTrue(self.stream.paused)
         self.router.closed.clear()
         self.router.closed.add("a@example.com")
-        waiting = MOST_WAITING + 1
+        waiting = MOST_WAITING + 3
         for count in range(MOST_WAITING + 1):
             self.assertEqual(waiting > FEW_WAITING, self.stream.paused, f"{waiting} wait")
             self.router.gates[f"a{count}"].callback(None)
@@ -194,6 +194,32 @@ class Order(SessionCase):
         self.router.gates["b"].callback(None)
         self.assertEqual(MOST_WAITING + 3, len(self.router.sent_))
         self.assertFalse(self.stream.paused)
+
+    def test_back_pressure_of_many_recipients(self) -> None:
+        """What waits for modules counts, even if nothing waits behind it."""
+        names = [f"r{count}@example.com" for count in range(MOST_WAITING)]
+        self.router.closed.update(names)
+        for count, name in enumerate(names):
+            self.assertFalse(self.stream.paused)
+            self.send(f"r{count}", name)
+        self.assertTrue(self.stream.paused)
+        for count in range(MOST_WAITING - FEW_WAITING):
+            self.assertTrue(self.stream.paused)
+            self.router.gates[f"r{count}"].callback(None)
+        self.assertFalse(self.stream.paused)
+        for count in range(MOST_WAITING - FEW_WAITING, MOST_WAITING):
+            self.router.gates[f"r{count}"].callback(None)
+        self.assertFalse(self.session._waiting)
+
+    def test_one_recipient(self) -> None:
+        """However an address is written, it is one recipient."""
+        self.router.closed.add("slow@example.com")
+        self.send("1", "slow@example.com")
+        self.router.closed.clear()
+        self.send("2", "SLOW@example.com./x")
+        self.assertEqual([], self.router.sent_)
+        self.router.gates["1"].callback(None)
+        self.assertEqual(["1", "2"], self.router.sent_)
 
 
 class Write(SessionCase):
