@@ -98,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     groups = group.add_parser("list", help="list the groups of one host or of all, with their members")
     groups.set_defaults(act=_list_groups)
     groups.add_argument("host", metavar="HOST", nargs="?")
+    reports = verbs.add_parser("reports", help="show what users have reported of spam and abuse, or put it away")
+    reports.set_defaults(act=_reports)
+    reports.add_argument("--done", metavar="ID", type=int, help="forget this report, which has been dealt with")
     verb("status", _status, "say how the running server is")
     verb("reload", _reload, "let the running server read its ini and its certificates again")
     verb("migrate", _migrate, "bring the database to this version")
@@ -251,6 +254,19 @@ def _list_groups(options: argparse.Namespace) -> None:
     hosts = list(config.hosts) if options.host is None else [_host(options, config)]
     accounts.become_owner(config.chatrix.state)
     for line in accounts.in_database(config, lambda database: groups.lines(SharedGroups(database), hosts)):
+        print(line)
+
+
+def _reports(options: argparse.Namespace) -> None:
+    from chatrix.admin import accounts, reports
+    from chatrix.store.blocking import Reports
+
+    config = _config(options)
+    accounts.become_owner(config.chatrix.state)
+    if options.done is not None:
+        print(accounts.in_database(config, lambda database: reports.put_away(Reports(database), options.done)))
+        return
+    for line in accounts.in_database(config, lambda database: reports.lines(Reports(database))):
         print(line)
 
 

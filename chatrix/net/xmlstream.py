@@ -14,7 +14,6 @@ import socket
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -267,8 +266,3 @@ class XMPPStream(xmlstream.XmlStream):
 
 def _nothing(frame: object) -> None:
     """What takes the frames of a closed stream."""
-
-
-def peer_of(transport: ITransport) -> str:
-    """The address of the other end, or "" where there is none."""
-    return getattr(transport.getPeer(), "host", "") or ""

@@ -91,8 +91,11 @@ class Worker(Service):
         self._database = open_database(config.chatrix.database, str(config.chatrix.state), self.reactor)
         try:
             await self._database.open()
-        except DatabaseOutdated:
-            log.info("bringing the tables to this version")
+        except DatabaseOutdated as error:
+            if not error.empty:
+                # Changing what is there is for the admin to begin, once there is a backup.
+                raise
+            log.info("making the tables")
             await deferToThread(migrate, config.chatrix.database, str(config.chatrix.state))
             await self._database.open()
         secret = server_secret(config.chatrix.state / "secret")

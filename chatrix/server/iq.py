@@ -54,7 +54,7 @@ class DuplicateAnswer(Exception):
 class IQTable:
     """(type, namespace, name, target) to the method that answers."""
 
-    def __init__(self, send: Callable[[IQ], None]) -> None:
+    def __init__(self, send: Callable[[IQ], object]) -> None:
         """`send` routes an answer back."""
         self._send = send
         self.replied: Callable[[IQ], None] = lambda reply: None

@@ -24,7 +24,7 @@ from chatrix.xmpp import delivery
 from chatrix.xmpp.delivery import Delivery
 from chatrix.xmpp.errors import StanzaError
 from chatrix.xmpp.jid import JID
-from chatrix.xmpp.stanza import IQ, Presence, Stanza
+from chatrix.xmpp.stanza import IQ, Stanza
 
 if TYPE_CHECKING:
     from chatrix.interfaces import IRoute
@@ -43,7 +43,7 @@ class Router:
         "Domain to what takes its stanzas (components); hosts of ours are not here."
         self.elsewhere: IRoute | None = None
         "What takes the stanzas for all other domains (federation)."
-        self.iq_table = IQTable(self.deliver_answer)
+        self.iq_table = IQTable(self.send_answer)
         self.blocklists = Blocklists(directory)
         "Whom accounts block, where that is known: for those who send on an account's behalf without a walk."
         self._accounts = accounts
@@ -219,10 +219,6 @@ class Router:
             # Not by `route`: the error comes from the address that the stanza was for, which may be none at all.
             session.write(stanza.error(error))
 
-    def deliver_answer(self, answer: IQ) -> None:
-        """Route the answer to a request that the server answered itself."""
-        self.send_answer(answer)
-
     def send_answer(self, stanza: Stanza) -> Deferred[Any] | None:
         """Route a stanza that the server itself made; if it is refused, that is the end of it.
 
@@ -242,8 +238,3 @@ class Router:
 def _check_taken(verdict: Verdict | None) -> None:
     if verdict is None:
         raise StanzaError("cancel", "service-unavailable")
-
-
-def is_subscription(presence: Presence) -> bool:
-    """Whether a presence manages a subscription (RFC 6121 section 3)."""
-    return presence.type in ("subscribe", "subscribed", "unsubscribe", "unsubscribed")

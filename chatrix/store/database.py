@@ -42,6 +42,9 @@ class DatabaseCorrupt(DatabaseError):
 class DatabaseOutdated(DatabaseError):
     """The tables are older than this version of chatrix: they must be migrated first."""
 
+    empty = False
+    """There are no tables at all yet."""
+
 
 class DatabaseTooNew(DatabaseError):
     """The tables were made by a newer version of chatrix than this one."""

@@ -29,4 +29,8 @@ def check_revision(where: str, revision: str | None, migrations: Path = MIGRATIO
             f"{where}: made by a newer chatrix; install that one, or restore a backup "
             f"(the tables have revision {revision}, this version knows up to {known[-1]})"
         )
-    raise DatabaseOutdated(f"{where}: the tables are of revision {revision or 'none'}, not {known[-1]}; migrate first")
+    error = DatabaseOutdated(
+        f"{where}: the tables are of revision {revision or 'none'}, not {known[-1]}; migrate first"
+    )
+    error.empty = revision is None
+    raise error

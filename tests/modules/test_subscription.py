@@ -273,6 +273,18 @@ class Inbound(SubscriptionCase):
         self.assertEqual([("unsubscribed", JULIET, CONTACT)], elsewhere.got())
         self.assertIs(State.TO, (await self.state(server))[0])
 
+    async def test_long_request(self) -> None:
+        """A request that is long is refused, whether there is such an account or not, and kept nowhere (threat L6)."""
+        server, elsewhere = await self.begin()
+        for to in (JULIET, "nobody@example.com"):
+            for length, refused in ((4000, False), (4100, True)):
+                status = f"<status>{'x' * length}</status></presence>"
+                await elsewhere.says(IN.format("subscribe").replace(JULIET, to).replace("/>", f">{status}"))
+                self.assertEqual([("error", to, CONTACT)] if refused else [], elsewhere.got())
+        roster = await server.rosters.of(JID.parse(JULIET))
+        assert roster is not None
+        self.assertLess(len(roster.requests[CONTACT]), 4200)
+
     async def test_error(self) -> None:
         """What became of a request, which came from the bare JID, reaches the available sessions."""
         server, elsewhere = await self.begin()

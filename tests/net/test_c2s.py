@@ -491,6 +491,17 @@ class Holding(C2SCase):
         gates[2].callback(None)
         self.assertEqual("success", etree.QName(await client.next()).localname)
 
+    async def test_account_changed(self) -> None:
+        """Whoever is about to log in, or has logged in and not bound a resource, goes with the account's sessions."""
+        client, gates = await self.gated()
+        client.send(plain("juliet"))
+        await turns()
+        self.server.end_sessions(JID.parse("juliet@example.com"), StreamError("not-authorized"))
+        gates[0].callback(None)
+        self.assertEqual("error", etree.QName(await client.next()).localname)
+        await client.gone
+        self.assertEqual({}, self.server._opening)
+
     async def test_gone(self) -> None:
         """A client that goes in the middle of its log-in leaves neither an error in the log nor a session."""
         client, gates = await self.gated()
