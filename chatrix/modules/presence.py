@@ -136,7 +136,8 @@ class PresenceModule(Module):
             sender = session.jid.bare
             if self.server.directory.serves(jid.domain):
                 if self.server.directory.account(jid) is None:
-                    # Ours, and not connected: the answer would be silence.
+                    # Ours, and not connected: the client takes it for unavailable without being told so for each of
+                    # its contacts (section 4.3.1); whoever probes is answered with the last status.
                     continue
                 # Nobody sees this probe but we: the answer is for the one who does not know it yet.
                 sender = session.jid
