@@ -16,7 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.words.protocols.jabber import xmlstream
 
-from chatrix.net.certificates import Certificates
+from chatrix.net.certificates import DIRECT_CLIENTS, Certificates
 from chatrix.net.pulse import SILENCE_PERIOD, Pulse
 from chatrix.net.xmlstream import EAGER, XMPPStream
 from chatrix.server.background import in_background
@@ -41,9 +41,6 @@ LOGGED_IN_ELEMENTS = 10_000
 
 CLOSING_TIME = 5
 """Seconds that a client has to close its side after we closed ours."""
-
-DIRECT_PROTOCOLS = (b"xmpp-client",)
-"""ALPN on a port with direct TLS (XEP-0368)."""
 
 FEATURES_KEPT = 64
 """Different lists of stream features: TLS versions times hosts times reloads with other limits."""
@@ -134,7 +131,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         self.pulse.opening.add(self)
         self.pulse.streams.add(self)
         if self.factory.direct:
-            self._start_tls(self.factory.certificates.context(protocols=DIRECT_PROTOCOLS))
+            self._start_tls(self.factory.certificates.context(protocols=DIRECT_CLIENTS))
 
     def _start_tls(self, context: SSL.Context) -> None:
         self._abort_at = self.pulse.now + self.server.limits.handshake_time
@@ -206,7 +203,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
             self._pardon.cancel()
 
     def _end_session(self) -> None:
-        self._names(None)
+        self._log_in_as(None)
         session, self.session = self.session, None
         if session is not None:
             self.server.end(session)
@@ -373,15 +370,13 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
             self._authentication = Authentication(self.host, self._offer, self.server.accounts.decoys)
         # The stream's own is gone when the client goes while we wait.
         authentication = self._authentication
-        name = ""
         hashing = self.server.hashing
         try:
             try:
                 step = self._begin_or_respond(authentication, element)
                 while isinstance(step, NeedKeys | NeedPasswordCheck):
                     if isinstance(step, NeedKeys):
-                        name = str(step.account)
-                        self._names(step.account)
+                        self._log_in_as(step.account)
                         keys = await self.server.accounts.keys(step.account, step.hashes)
                         step = authentication.keys_found(step, keys)
                     else:
@@ -389,12 +384,11 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
                 if isinstance(step, Success):
                     await self._check_enabled(step)
             except SASLError as refusal:
-                await self._refuse(refusal, name)
+                await self._refuse(refusal)
             except Exception:
                 log.failure("a log-in failed in the server")
-                await self._refuse(SASLError("temporary-auth-failure"), "")
+                await self._refuse(SASLError("temporary-auth-failure"))
             else:
-                self._name = name or self._name
                 if isinstance(step, Challenge):
                     stream.write(leaf(NS_SASL, "challenge", step.text))
                 elif isinstance(step, Success):
@@ -404,7 +398,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         finally:
             stream.release()
 
-    def _names(self, account: JID | None) -> None:
+    def _log_in_as(self, account: JID | None) -> None:
         """The stream logs in, or is logged in, as this account, and has no session yet; None: not any more."""
         if self._named is not None:
             self.server.not_logging_in(self._named, self.xmlstream)
@@ -421,20 +415,17 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
             self._authentication = Authentication(self.host, self._offer, self.server.accounts.decoys)
             raise
 
-    _name = ""
-    "Whose log-in is going on, between challenge and response: for the count of failures."
-
     def _begin_or_respond(self, authentication: Authentication, element: Element) -> Any:
         if element.name == "auth":
-            self._name = ""
+            self._log_in_as(None)
             return authentication.begin(element.get("mechanism", ""), element.text)
         if element.name == "response":
             return authentication.respond(element.text)
         return authentication.abort()
 
-    async def _refuse(self, refusal: SASLError, name: str) -> None:
+    async def _refuse(self, refusal: SASLError) -> None:
         reactor = self.factory.reactor
-        name = name or self._name
+        name = "" if self._named is None else str(self._named)
         if refusal.condition == "not-authorized":
             wait = self.server.failures.failed(self.peer, name, reactor.seconds())
             if wait:
@@ -464,7 +455,7 @@ class C2SAuthenticator(xmlstream.ListenAuthenticator):
         wanted = request.payload.text_of(NS_BIND, "resource")
         session = self.server.bind(self.account, wanted or "", self.xmlstream)
         self.session = session
-        self._names(None)
+        self._log_in_as(None)
         result = Element(NS_BIND, "bind")
         result.add(NS_BIND, "jid", text=str(session.jid))
         stream = self.xmlstream
