@@ -19,7 +19,6 @@ from chatrix.net.tls_policy import server_context
 from chatrix.xmpp.sasl.channel_binding import tls_server_end_point
 
 DIRECT_CLIENTS = (b"xmpp-client",)
-DIRECT_SERVERS = (b"xmpp-server",)
 """Application protocols of direct TLS (XEP-0368); where STARTTLS came first, there are none."""
 
 POLL = 60.0
