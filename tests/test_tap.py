@@ -66,6 +66,20 @@ class Refusing(SynchronousTestCase):
         said = self.refusal()
         self.assertRegex(said, r"(?m)^chatrix: .*chatrix\.sqlite.*newer")
 
+    def test_older_database(self) -> None:
+        """Tables of an older version are left alone, until the admin migrates them."""
+        migrate(self.server.database, str(self.state))
+        with sqlite3.connect(self.state / "chatrix.sqlite") as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '0001'")
+            connection.execute("DROP TABLE blocked")
+        connection.close()
+        said = self.refusal()
+        self.assertRegex(said, r"(?m)^chatrix: .*chatrix\.sqlite.*revision 0001.*migrate first")
+        with sqlite3.connect(self.state / "chatrix.sqlite") as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'blocked'").fetchall()
+        connection.close()
+        self.assertEqual([], tables)
+
     def test_broken_ini(self) -> None:
         """A broken ini is told with file, line and what was meant, all problems at once."""
         text = self.ini.read_text().replace("modules = disco", "modules = dsico")
